@@ -1,0 +1,82 @@
+package stream
+
+import "github.com/edgepulse/edgepulse/schemas"
+
+// Fold is the pure core of a stage: (state, entry) -> (state, outputs).
+//
+// Apply must depend on nothing but the state and its arguments: no clock, no
+// I/O, no unseeded randomness, no map order. It never learns where a commit
+// ends. Zero outputs are normal. An error means the entry could not be taken:
+// the runner records a dead letter in its place and goes on; Apply must then
+// have left the state as it was. The bytes of in.Bytes are valid only during the call.
+type Fold interface {
+	Apply(in Input, out *Outputs) error
+	// State is the keyed state that the runner snapshots and restores.
+	State() *State
+}
+
+// Input is one entry of the log a stage reads.
+type Input struct {
+	Partition int
+	Root      uint64
+	Index     int // of the entry within its root
+	Bytes     []byte
+}
+
+// Outputs collects what a fold emits for one root, in order.
+type Outputs struct {
+	entries [][]byte
+	size    int
+	arena   []byte
+}
+
+// Emit appends one entry.
+func (o *Outputs) Emit(e *schemas.Entry) {
+	n := e.SizeVT()
+	buf := o.grow(n)
+	if _, err := e.MarshalToSizedBufferVT(buf); err != nil {
+		// Only a message that was changed while being encoded can fail here.
+		panic("encode entry: " + err.Error())
+	}
+	o.entries = append(o.entries, buf)
+	o.size += n
+}
+
+// Forward appends an encoded entry verbatim: ticks, controls, declarations.
+func (o *Outputs) Forward(entry []byte) {
+	buf := o.grow(len(entry))
+	copy(buf, entry)
+	o.entries = append(o.entries, buf)
+	o.size += len(entry)
+}
+
+// Len is the number of entries collected since the last Reset.
+func (o *Outputs) Len() int { return len(o.entries) }
+
+// Entries are the encoded entries; valid until Reset.
+func (o *Outputs) Entries() [][]byte { return o.entries }
+
+// Reset forgets all entries and keeps the memory.
+func (o *Outputs) Reset() {
+	o.entries = o.entries[:0]
+	o.size = 0
+	o.arena = o.arena[:0]
+}
+
+// truncate drops the entries from i on: outputs of an entry that turned out to be a dead letter.
+func (o *Outputs) truncate(i int) {
+	for _, e := range o.entries[i:] {
+		o.size -= len(e)
+	}
+	o.entries = o.entries[:i]
+}
+
+func (o *Outputs) grow(n int) []byte {
+	if len(o.arena)+n > cap(o.arena) {
+		// Earlier entries keep pointing into the old block; it lives as long as they do.
+		o.arena = make([]byte, 0, max(64<<10, n))
+	}
+	start := len(o.arena)
+	o.arena = o.arena[:start+n]
+	return o.arena[start : start+n : start+n]
+}

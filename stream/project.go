@@ -1,0 +1,80 @@
+package stream
+
+import (
+	"context"
+	"errors"
+
+	"github.com/edgepulse/edgepulse/schemas"
+)
+
+// Projection turns the entries of a stage's log into rows. It keeps no state:
+// what it makes of an entry depends on that entry alone.
+type Projection interface {
+	Project(at Position, e *schemas.Entry, rows *RowSet) error
+}
+
+// Position places an entry: every row carries it, so any row leads back to its bytes.
+type Position struct {
+	Partition int
+	Root      uint64
+}
+
+// TableSpec says how rows of a table are written. Without Key rows are
+// appended by COPY; with Key a row replaces or completes the one with the same key.
+type TableSpec struct {
+	Name    string
+	Columns []string
+	Key     []string // conflict target
+	Update  []string // columns that a conflict overwrites; empty = keep the first row
+	Add     []string // numeric columns that a conflict adds to
+}
+
+// RowSet gathers rows by table, in the order tables were first used.
+type RowSet struct {
+	Tables []TableRows
+}
+
+// TableRows are rows of one table, in log order.
+type TableRows struct {
+	Spec *TableSpec
+	Rows [][]any
+}
+
+// Add appends a row; values are in the order of spec.Columns.
+func (r *RowSet) Add(spec *TableSpec, values ...any) {
+	for i := range r.Tables {
+		if r.Tables[i].Spec == spec {
+			r.Tables[i].Rows = append(r.Tables[i].Rows, values)
+			return
+		}
+	}
+	r.Tables = append(r.Tables, TableRows{Spec: spec, Rows: [][]any{values}})
+}
+
+// Len is the number of rows.
+func (r *RowSet) Len() int {
+	n := 0
+	for i := range r.Tables {
+		n += len(r.Tables[i].Rows)
+	}
+	return n
+}
+
+// Reset forgets all rows and keeps the memory.
+func (r *RowSet) Reset() {
+	for i := range r.Tables {
+		r.Tables[i].Rows = r.Tables[i].Rows[:0]
+	}
+}
+
+// ErrPositionMoved says that another projector has advanced the position.
+var ErrPositionMoved = errors.New("position moved by another projector")
+
+// RowSink is the database side of a projector.
+type RowSink interface {
+	// Position returns the last root applied of a log's partition, 0 before the first.
+	Position(ctx context.Context, log LogName, partition int) (uint64, error)
+	// Apply writes rows and moves the position from -> to in one transaction.
+	// It answers ErrPositionMoved, having written nothing, when the position is not from.
+	Apply(ctx context.Context, log LogName, partition int, from, to uint64, rows *RowSet) error
+}
