@@ -60,7 +60,7 @@ func (o *Outputs) Entries() [][]byte { return o.entries }
 func (o *Outputs) Reset() {
 	o.entries = o.entries[:0]
 	o.size = 0
-	o.arena = o.arena[:0]
+	o.arena = o.arena[len(o.arena):]
 }
 
 // truncate drops the entries from i on: outputs of an entry that turned out to be a dead letter.
@@ -69,6 +69,13 @@ func (o *Outputs) truncate(i int) {
 		o.size -= len(e)
 	}
 	o.entries = o.entries[:i]
+}
+
+// release gives the memory of the entries away: a commit in flight holds on to them.
+func (o *Outputs) release() {
+	o.arena = o.arena[len(o.arena):]
+	o.entries = o.entries[:0]
+	o.size = 0
 }
 
 func (o *Outputs) grow(n int) []byte {

@@ -1,20 +1,20 @@
 // Package stream is the spine of EdgePulse: the logs, who reads and writes them,
 // and the one runner under every stage.
 //
-//	 sensor ─HTTPS─> gateway ── group commit ──> INGEST_<p>          the truth, fsync'd
-//	                                                │ ├──────────────> archiver ──> R2 / folder
-//	                                                ▼
-//	                                           normaliser ──> POINTS_<p>    ──> projector ──> Postgres
-//	                                                             ▼
-//	                                           featurizer ──> FEATURES_<p>  ──> projector ──> Postgres
-//	                                                             ▼
-//	                                               scorer ──> SCORES_<p>    ──> projector ──> Postgres
-//	                                                             ▼
-//	                                              alerter ──> ALERTS_<p>    ──> projector ──> Postgres
-//	                                                             ▼
-//	                                            deliverer ──> DELIVERIES_<p> ─> projector ──> Postgres
-//	                                                │  the truth about the outside world
-//	                                                └──HTTPS──> webhooks
+//	sensor ─HTTPS─> gateway ── group commit ──> INGEST_<p>          the truth, fsync'd
+//	                                               │ ├──────────────> archiver ──> R2 / folder
+//	                                               ▼
+//	                                          normaliser ──> POINTS_<p>    ──> projector ──> Postgres
+//	                                                            ▼
+//	                                          featurizer ──> FEATURES_<p>  ──> projector ──> Postgres
+//	                                                            ▼
+//	                                              scorer ──> SCORES_<p>    ──> projector ──> Postgres
+//	                                                            ▼
+//	                                             alerter ──> ALERTS_<p>    ──> projector ──> Postgres
+//	                                                            ▼
+//	                                           deliverer ──> DELIVERIES_<p> ─> projector ──> Postgres
+//	                                               │  the truth about the outside world
+//	                                               └──HTTPS──> webhooks
 //
 // What comes in: messages of one log and partition, in order. What goes out:
 // commits (outputs and position in one message) in the next log. Order: root

@@ -1,0 +1,453 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/edgepulse/edgepulse/schemas"
+)
+
+// A snapshot is the state of one stage and partition at one root: a base with
+// every record, then deltas with the records changed since their predecessor.
+// Layout, little endian, the body compressed with zstd:
+//
+//	"EPSNAP01" | fold version u32 | kind u8 | root u64 | predecessor root u64 |
+//	records u32 | digest [16] | SHA-256 of the body [32] | body
+//	body: per record, ascending by (table, key): table u8 | key [16] |
+//	      length+1 uvarint (0 = deleted) | bytes
+//
+// The digest sums a hash of every live record, so it depends on the state alone,
+// not on how bases and deltas were cut: two snapshots of one root that differ
+// in it are proof of a fold that is not deterministic.
+const snapshotMagic = "EPSNAP01"
+
+const (
+	kindBase  = 0
+	kindDelta = 1
+)
+
+type recordKey struct {
+	table uint8
+	key   schemas.ID
+}
+
+func (a recordKey) compare(b recordKey) int {
+	if a.table != b.table {
+		return int(a.table) - int(b.table)
+	}
+	return a.key.Compare(b.key)
+}
+
+// digest is the order-independent sum of record hashes.
+type digest [2]uint64
+
+func recordHash(k recordKey, b []byte) digest {
+	h := sha256.New()
+	h.Write([]byte{k.table})
+	h.Write(k.key[:])
+	h.Write(b)
+	var sum [32]byte
+	h.Sum(sum[:0])
+	return digest{binary.LittleEndian.Uint64(sum[:8]), binary.LittleEndian.Uint64(sum[8:16])}
+}
+
+func (d *digest) add(o digest) { d[0] += o[0]; d[1] += o[1] }
+func (d *digest) sub(o digest) { d[0] -= o[0]; d[1] -= o[1] }
+
+// snapshot is a decoded snapshot object.
+type snapshot struct {
+	foldVersion uint32
+	kind        uint8
+	root        uint64
+	prev        uint64
+	digest      digest
+	records     []record // ascending
+}
+
+const snapshotHeader = len(snapshotMagic) + 4 + 1 + 8 + 8 + 4 + 16 + 32
+
+var (
+	zstdEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	zstdDecoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<30))
+)
+
+func (s *snapshot) encode() []byte {
+	var body []byte
+	for _, r := range s.records {
+		body = append(body, r.table)
+		body = append(body, r.key[:]...)
+		if r.bytes == nil {
+			body = binary.AppendUvarint(body, 0)
+			continue
+		}
+		body = binary.AppendUvarint(body, uint64(len(r.bytes))+1)
+		body = append(body, r.bytes...)
+	}
+	sum := sha256.Sum256(body)
+	out := make([]byte, 0, snapshotHeader+len(body)/2)
+	out = append(out, snapshotMagic...)
+	out = binary.LittleEndian.AppendUint32(out, s.foldVersion)
+	out = append(out, s.kind)
+	out = binary.LittleEndian.AppendUint64(out, s.root)
+	out = binary.LittleEndian.AppendUint64(out, s.prev)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(s.records)))
+	out = binary.LittleEndian.AppendUint64(out, s.digest[0])
+	out = binary.LittleEndian.AppendUint64(out, s.digest[1])
+	out = append(out, sum[:]...)
+	return zstdEncoder.EncodeAll(body, out)
+}
+
+var errSnapshotDamaged = errors.New("snapshot is damaged")
+
+func decodeSnapshot(b []byte) (*snapshot, error) {
+	if len(b) < snapshotHeader || string(b[:8]) != snapshotMagic {
+		return nil, fmt.Errorf("%w: no header", errSnapshotDamaged)
+	}
+	s := &snapshot{
+		foldVersion: binary.LittleEndian.Uint32(b[8:]),
+		kind:        b[12],
+		root:        binary.LittleEndian.Uint64(b[13:]),
+		prev:        binary.LittleEndian.Uint64(b[21:]),
+	}
+	count := binary.LittleEndian.Uint32(b[29:])
+	s.digest = digest{binary.LittleEndian.Uint64(b[33:]), binary.LittleEndian.Uint64(b[41:])}
+	body, err := zstdDecoder.DecodeAll(b[snapshotHeader:], nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSnapshotDamaged, err)
+	}
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[49:81]) {
+		return nil, fmt.Errorf("%w: checksum differs", errSnapshotDamaged)
+	}
+	for len(body) > 0 {
+		if len(body) < 18 {
+			return nil, fmt.Errorf("%w: short record", errSnapshotDamaged)
+		}
+		r := record{table: body[0], key: schemas.ID(body[1:17])}
+		n, w := binary.Uvarint(body[17:])
+		if w <= 0 || n > uint64(len(body)-17-w)+1 {
+			return nil, fmt.Errorf("%w: record length", errSnapshotDamaged)
+		}
+		body = body[17+w:]
+		if n > 0 {
+			r.bytes = body[: n-1 : n-1]
+			body = body[n-1:]
+		}
+		s.records = append(s.records, r)
+	}
+	if uint32(len(s.records)) != count {
+		return nil, fmt.Errorf("%w: %d records, header says %d", errSnapshotDamaged, len(s.records), count)
+	}
+	return s, nil
+}
+
+// snapshotStore keeps the snapshots of one stage and partition in blobs and the
+// hashes of their newest state in memory. Its methods run in the background,
+// one at a time.
+type snapshotStore struct {
+	blobs  Blobs
+	prefix string // snapshots/<stage>/<partition>/
+	hashes map[recordKey]digest
+	sum    digest
+	last   uint64 // root of the newest snapshot of this chain, 0 = none
+	deltas int
+	// bytes of the base and of the deltas behind it, to know when merging pays
+	baseBytes, deltaBytes int
+}
+
+func newSnapshotStore(blobs Blobs, stage string, partition int) *snapshotStore {
+	return &snapshotStore{blobs: blobs, prefix: snapshotPrefix(stage, partition), hashes: map[recordKey]digest{}}
+}
+
+func snapshotPrefix(stage string, partition int) string {
+	return fmt.Sprintf("snapshots/%s/%d/", stage, partition)
+}
+
+func (st *snapshotStore) name(root uint64, kind uint8) string {
+	suffix := "base"
+	if kind == kindDelta {
+		suffix = "delta"
+	}
+	return fmt.Sprintf("%s%020d.%s", st.prefix, root, suffix)
+}
+
+type snapshotName struct {
+	root uint64
+	kind uint8
+}
+
+// list returns all snapshots, ascending by root, a base before a delta of its root.
+func (st *snapshotStore) list(ctx context.Context) ([]snapshotName, error) {
+	names, err := st.blobs.List(ctx, st.prefix)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var out []snapshotName
+	for _, n := range names {
+		digits, suffix, _ := strings.Cut(strings.TrimPrefix(n, st.prefix), ".")
+		root, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil || (suffix != "base" && suffix != "delta") {
+			continue
+		}
+		kind := uint8(kindBase)
+		if suffix == "delta" {
+			kind = kindDelta
+		}
+		out = append(out, snapshotName{root, kind})
+	}
+	slices.SortFunc(out, func(a, b snapshotName) int {
+		if a.root != b.root {
+			if a.root < b.root {
+				return -1
+			}
+			return 1
+		}
+		return int(a.kind) - int(b.kind)
+	})
+	return out, nil
+}
+
+// newest is the root of the newest snapshot, 0 when there is none.
+func (st *snapshotStore) newest(ctx context.Context) (uint64, error) {
+	names, err := st.list(ctx)
+	if err != nil || len(names) == 0 {
+		return 0, err
+	}
+	return names[len(names)-1].root, nil
+}
+
+// restore loads the newest readable snapshot at or below limit into state and
+// returns its root and fold version; root 0 means an empty state.
+func (st *snapshotStore) restore(ctx context.Context, state *State, limit uint64) (uint64, uint32, error) {
+	names, err := st.list(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	var damaged error
+	for i := len(names) - 1; i >= 0; i-- {
+		if names[i].root > limit && !faultNewestSnapshot {
+			continue
+		}
+		chain, err := st.chain(ctx, names[i])
+		if err != nil {
+			// A damaged or pruned chain only costs time: an older one, or the log from its start.
+			damaged = errors.Join(damaged, err)
+			continue
+		}
+		if err := st.load(state, chain); err != nil {
+			damaged = errors.Join(damaged, err)
+			continue
+		}
+		for _, f := range state.onRestore {
+			f()
+		}
+		last := chain[len(chain)-1]
+		return last.root, last.foldVersion, nil
+	}
+	if damaged != nil && len(names) > 0 {
+		// Fall back to the log, but say so: the caller logs it.
+		return 0, 0, fmt.Errorf("%w: %w", errNoReadableSnapshot, damaged)
+	}
+	return 0, 0, nil
+}
+
+var errNoReadableSnapshot = errors.New("no readable snapshot")
+
+// chain reads a snapshot and its predecessors down to their base, base first.
+func (st *snapshotStore) chain(ctx context.Context, n snapshotName) ([]*snapshot, error) {
+	var chain []*snapshot
+	st.baseBytes, st.deltaBytes, st.deltas = 0, 0, 0
+	for {
+		b, err := st.blobs.Get(ctx, st.name(n.root, n.kind))
+		if errors.Is(err, ErrBlobNotFound) && n.kind == kindDelta {
+			// The predecessor may have been merged into a base of the same root.
+			n.kind = kindBase
+			b, err = st.blobs.Get(ctx, st.name(n.root, n.kind))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read snapshot %d: %w", n.root, err)
+		}
+		s, err := decodeSnapshot(b)
+		if err != nil {
+			return nil, fmt.Errorf("read snapshot %d: %w", n.root, err)
+		}
+		chain = append(chain, s)
+		if s.kind == kindBase {
+			st.baseBytes = len(b)
+			slices.Reverse(chain)
+			return chain, nil
+		}
+		st.deltaBytes += len(b)
+		st.deltas++
+		if s.prev >= s.root {
+			return nil, fmt.Errorf("read snapshot %d: %w: predecessor %d", s.root, errSnapshotDamaged, s.prev)
+		}
+		n = snapshotName{s.prev, kindDelta}
+	}
+}
+
+func (st *snapshotStore) load(state *State, chain []*snapshot) error {
+	state.reset()
+	clear(st.hashes)
+	st.sum = digest{}
+	for _, r := range mergeRecords(chain) {
+		if int(r.table) >= len(state.tables) {
+			return fmt.Errorf("%w: table %d is unknown to this fold", errSnapshotDamaged, r.table)
+		}
+		if err := state.tables[r.table].load(r.key, r.bytes); err != nil {
+			return err
+		}
+		k := recordKey{r.table, r.key}
+		h := recordHash(k, r.bytes)
+		st.hashes[k] = h
+		st.sum.add(h)
+	}
+	last := chain[len(chain)-1]
+	if st.sum != last.digest {
+		return fmt.Errorf("%w: records of root %d sum to another digest", errSnapshotDamaged, last.root)
+	}
+	st.last = last.root
+	return nil
+}
+
+// mergeRecords lays deltas over their base; the result has no deletions.
+func mergeRecords(chain []*snapshot) []record {
+	newest := map[recordKey]record{}
+	for _, s := range chain {
+		for _, r := range s.records {
+			newest[recordKey{r.table, r.key}] = r
+		}
+	}
+	out := make([]record, 0, len(newest))
+	for _, r := range newest {
+		if r.bytes != nil {
+			out = append(out, r)
+		}
+	}
+	sortRecords(out)
+	return out
+}
+
+func sortRecords(rs []record) {
+	slices.SortFunc(rs, func(a, b record) int {
+		return recordKey{a.table, a.key}.compare(recordKey{b.table, b.key})
+	})
+}
+
+// forget starts a new chain: the next snapshot is a base.
+func (st *snapshotStore) forget() {
+	clear(st.hashes)
+	st.sum = digest{}
+	st.last, st.deltas, st.baseBytes, st.deltaBytes = 0, 0, 0, 0
+}
+
+// ErrNotDeterministic reports two different states at one root.
+var ErrNotDeterministic = errors.New("two snapshots of one root differ: the fold is not deterministic")
+
+// write stores a finished capture and merges when the deltas outweigh the base.
+func (st *snapshotStore) write(ctx context.Context, c *capture, foldVersion uint32) error {
+	sortRecords(c.records)
+	for _, r := range c.records {
+		k := recordKey{r.table, r.key}
+		if old, ok := st.hashes[k]; ok {
+			st.sum.sub(old)
+			delete(st.hashes, k)
+		}
+		if r.bytes != nil {
+			h := recordHash(k, r.bytes)
+			st.hashes[k] = h
+			st.sum.add(h)
+		}
+	}
+	s := &snapshot{foldVersion: foldVersion, kind: kindDelta, root: c.root, prev: st.last, digest: st.sum, records: c.records}
+	if st.last == 0 {
+		s.kind = kindBase
+		s.records = slices.DeleteFunc(s.records, func(r record) bool { return r.bytes == nil })
+	}
+	b := s.encode()
+	if err := st.create(ctx, s, b); err != nil {
+		return err
+	}
+	st.last = c.root
+	if s.kind == kindBase {
+		st.baseBytes, st.deltaBytes, st.deltas = len(b), 0, 0
+		return st.prune(ctx, c.root)
+	}
+	st.deltaBytes += len(b)
+	st.deltas++
+	if st.deltas >= 32 || st.deltaBytes > 2*st.baseBytes+(1<<20) {
+		return st.merge(ctx)
+	}
+	return nil
+}
+
+// create stores one snapshot; meeting one of the same root it compares digests.
+func (st *snapshotStore) create(ctx context.Context, s *snapshot, b []byte) error {
+	name := st.name(s.root, s.kind)
+	err := st.blobs.Create(ctx, name, b)
+	if !errors.Is(err, ErrBlobExists) {
+		if err != nil {
+			return fmt.Errorf("write snapshot: %w", err)
+		}
+		return nil
+	}
+	there, err := st.blobs.Get(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	other, err := decodeSnapshot(there)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	if other.digest != s.digest {
+		return fmt.Errorf("snapshot %s: %w", name, ErrNotDeterministic)
+	}
+	// Another owner took the same state, perhaps in other steps: its chain serves as well.
+	return nil
+}
+
+// merge writes a base equal to the newest state and prunes what it replaces.
+func (st *snapshotStore) merge(ctx context.Context) error {
+	chain, err := st.chain(ctx, snapshotName{st.last, kindDelta})
+	if err != nil {
+		return fmt.Errorf("merge snapshots: %w", err)
+	}
+	last := chain[len(chain)-1]
+	base := &snapshot{foldVersion: last.foldVersion, kind: kindBase, root: last.root, digest: last.digest, records: mergeRecords(chain)}
+	b := base.encode()
+	if err := st.create(ctx, base, b); err != nil {
+		return err
+	}
+	st.baseBytes, st.deltaBytes, st.deltas = len(b), 0, 0
+	return st.prune(ctx, base.root)
+}
+
+// prune keeps the base at root, the base before it with its deltas, and all newer.
+func (st *snapshotStore) prune(ctx context.Context, root uint64) error {
+	names, err := st.list(ctx)
+	if err != nil {
+		return err
+	}
+	keepFrom := uint64(0)
+	for _, n := range names {
+		if n.kind == kindBase && n.root < root {
+			keepFrom = n.root
+		}
+	}
+	for _, n := range names {
+		if n.root < keepFrom {
+			if err := st.blobs.Delete(ctx, st.name(n.root, n.kind)); err != nil {
+				return fmt.Errorf("prune snapshots: %w", err)
+			}
+		}
+	}
+	return nil
+}
