@@ -128,7 +128,9 @@ func checkTS(t *testing.T, raw json.RawMessage, got int64) {
 	}
 }
 
-// FuzzParseRFC3339 compares with the standard library in both directions.
+// FuzzParseRFC3339: what is accepted, the standard library accepts with the same
+// value; what the standard library writes is accepted. It reads more than RFC 3339
+// has (a comma, an hour of one digit), hence not everything that it reads.
 func FuzzParseRFC3339(f *testing.F) {
 	for _, s := range []string{"2026-11-23T08:44:00Z", "2024-02-29T23:59:59.999999999-23:59", "2023-02-29T00:00:00Z", "0000-01-01T00:00:00+00:01", "2026-11-23T08:44:00.Z", "9999-12-31T23:59:59Z", "2026-11-23t08:44:00z", "2000-02-29T00:00:00,5Z", "1900-03-01T00:00:00Z"} {
 		f.Add(s)
@@ -137,12 +139,15 @@ func FuzzParseRFC3339(f *testing.F) {
 		got, ok := parseRFC3339([]byte(s))
 		var want time.Time
 		err := want.UnmarshalText([]byte(s))
-		// The standard library still takes a comma, which RFC 3339 does not have.
-		if ok != (err == nil && !strings.Contains(s, ",")) {
-			t.Fatalf("%q: accepted %v, standard library says %v", s, ok, err)
+		if ok && (err != nil || got != want.UnixMicro()) {
+			t.Fatalf("%q: %d, want %d %v", s, got, want.UnixMicro(), err)
 		}
-		if ok && got != want.UnixMicro() {
-			t.Fatalf("%q: %d, want %d", s, got, want.UnixMicro())
+		if want = want.UTC(); err != nil || want.Year() < 0 || want.Year() > 9999 {
+			return
+		}
+		written := want.Format(time.RFC3339Nano)
+		if got, ok = parseRFC3339([]byte(written)); !ok || got != want.UnixMicro() {
+			t.Fatalf("%q: %d %v, want %d", written, got, ok, want.UnixMicro())
 		}
 	})
 }
