@@ -14,14 +14,14 @@ const (
 type alarmGate struct {
 	restless float64 // P, running mean of the excess score
 	emitted  float64 // last emission, the largest of the window by construction
-	age      uint32  // rows since
+	age      uint32  // rows since, saturating just outside every window
 }
 
 // pass returns the raw alarm of a row with score s, 0 when suppressed.
 func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
 	a := s / (1 + g.restless)
 	g.restless += float64(restlessRate * (min(max(s-restlessFrom, 0), restlessMost) - g.restless))
-	if g.age < suppressRows {
+	if g.age <= suppressRows {
 		g.age++
 	}
 	if !allowed || int(g.age) <= window(suppressRows, suppressLeast, dt) && a <= g.emitted {
@@ -34,5 +34,5 @@ func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
 func (g *alarmGate) code(c *coder) {
 	c.float(&g.restless)
 	c.float(&g.emitted)
-	c.count(&g.age, suppressRows)
+	c.count(&g.age, suppressRows+1)
 }
