@@ -1,0 +1,155 @@
+package scorer
+
+import (
+	"math"
+
+	"github.com/edgepulse/edgepulse/scorer/internal/splitmix"
+)
+
+const (
+	forecastRows = 12
+	meanRows     = 100
+	seasonRows   = 24
+	rangeRows    = 12
+	linearRows   = 3
+	historyRows  = 128 // values kept: the longest window and the labels' past
+)
+
+// magnitudeCap is the largest |value| that takes part: squares of it stay
+// finite, in float32 as well as with five of them multiplied out in float64.
+const magnitudeCap = 1e18
+
+// defaultStep serves the first two rows of a metric whose step nobody knows.
+const defaultStep = 60.0
+
+// Model is all that is remembered of one metric. It is a pure fold: equal
+// sequences of observations give equal verdicts and equal bytes.
+type Model struct {
+	rng    splitmix.Source
+	rows   uint64
+	anchor float64
+	first  int64 // timestamp of the first row
+	last   int64
+	step   stepEstimate
+	span   span
+
+	mix       mixture
+	values    ring
+	residuals ring
+	seasonals ring
+	linears   ring
+
+	calibration [rankedCount]calibrator
+	fast        fastChannel
+	gate        alarmGate
+	band        band
+
+	scores [channelCount]float64 // scratch of the row under way
+}
+
+// NewModel returns an empty model; seed derives from the metric's id.
+func NewModel(seed uint64) *Model {
+	m := &Model{}
+	m.reset(seed)
+	return m
+}
+
+func (m *Model) reset(seed uint64) {
+	*m = Model{rng: splitmix.Source{State: seed}}
+	m.values.v = make([]float32, historyRows)
+	m.residuals.v = make([]float32, forecastRows)
+	m.seasonals.v = make([]float32, seasonRows)
+	m.linears.v = make([]float32, linearRows)
+	m.mix.ar = newAutoregression()
+	m.band = newBand()
+	for i := range m.calibration {
+		m.calibration[i].sorted = make([]float32, 0, reservoirSize)
+	}
+}
+
+// Rows is the number of observations seen.
+func (m *Model) Rows() uint64 { return m.rows }
+
+// Observe judges one observation by the past alone, then learns it. A value that
+// is not finite is no observation: the verdict is empty and nothing is learned.
+func (m *Model) Observe(o Observation, v *Verdict) {
+	*v = Verdict{Value: o.Value}
+	if !finite(o.Value) {
+		m.describeWarmUp(o.Step, v)
+		return
+	}
+	var r row
+	m.begin(&o, &r)
+	m.judge(&r, v)
+	m.learn(&r)
+	m.describeWarmUp(r.dt, v)
+}
+
+// begin anchors the row and makes the forecasts.
+func (m *Model) begin(o *Observation, r *row) {
+	if m.rows == 0 {
+		m.anchor, m.first, m.last = clampMagnitude(o.Value), o.TS, o.TS
+	}
+	r.ts, r.features = o.TS, o.Features
+	r.dt = m.stepFor(o)
+	r.x = clampMagnitude(o.Value) - m.anchor
+	r.extreme = r.x
+	if finite(o.Extreme) {
+		r.extreme = clampMagnitude(o.Extreme) - m.anchor
+	}
+	r.expected = m.mix.expect(r.ts, r.dt)
+	r.residual = r.x - r.expected
+	r.seasonal = r.x - m.mix.forecast[timeOfDay]
+	r.linear = r.x - m.mix.forecast[linear]
+	m.span.add(r.x)
+	m.values.add(r.x)
+}
+
+// stepFor is the given step, or the one learned from the rows before this one.
+func (m *Model) stepFor(o *Observation) float64 {
+	if o.Step > 0 && finite(o.Step) {
+		return min(max(o.Step, 1e-6), 1e9)
+	}
+	learned := m.step.value
+	m.step.add(o.TS - m.last)
+	if learned > 0 {
+		return min(max(learned, 1e-6), 1e9)
+	}
+	return defaultStep
+}
+
+func (m *Model) judge(r *row, v *Verdict) {
+	for i := range ranked {
+		m.scores[i] = m.calibration[i].score(ranked[i].value(m, r), &m.rng)
+	}
+	m.scores[fastIndex] = m.fast.score(r.extreme-r.expected, r.residual, m.span.width())
+	below, above := m.band.bounds()
+	v.Expected = r.expected + m.anchor
+	v.Lower, v.Upper = v.Expected-below, v.Expected+above
+	if m.rows < silentRows {
+		return
+	}
+	s := combine(&m.scores, float64(r.ts-m.first)/1e6)
+	v.RawScore, v.Score = s, published(s, scoreRate)
+	allowed := int(min(m.rows, trustedRows)) >= alarmRows(r.dt)
+	v.RawAlarm = m.gate.pass(s, r.dt, allowed)
+	v.Alarm = published(v.RawAlarm, alarmRate)
+	v.contribute(&m.scores)
+}
+
+func (m *Model) learn(r *row) {
+	m.band.learn(r.residual)
+	m.mix.learn(r.ts, r.x, float64(.001*m.span.width()))
+	m.last = r.ts
+	m.rows++
+}
+
+func (m *Model) describeWarmUp(dt float64, v *Verdict) {
+	v.WarmUp = warmUp(int(min(m.rows, trustedRows)), dt)
+}
+
+func finite(v float64) bool { return v-v == 0 }
+
+func clampMagnitude(v float64) float64 {
+	return math.Min(math.Max(v, -magnitudeCap), magnitudeCap)
+}

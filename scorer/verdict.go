@@ -1,0 +1,47 @@
+package scorer
+
+// Observation is one evaluation of one metric.
+type Observation struct {
+	TS       int64     // evaluation instant, unix microseconds (event time)
+	Value    float64   // the point's value for slow metrics, the hop's mean for fast ones (slow channels)
+	Extreme  float64   // the hop's value farthest from expected (fast channel); equals Value for slow metrics
+	Step     float64   // sampling step of the evaluations in seconds; 0: the model learns it from TS
+	Features []float64 // FeatureCount rolling features in the order of FeatureNames, or nil: no forest channel
+}
+
+// Verdict is what one observation is worth. Bounds are in the metric's own unit.
+type Verdict struct {
+	Score    float64 // [0,1], 1-exp(-.8 RawScore): continuous, nothing suppressed
+	Alarm    float64 // [0,1], 1-exp(-.95 RawAlarm): rate-limited, 0 between emissions
+	RawScore float64 // S, about the log-odds of the row against the metric's own past
+	RawAlarm float64 // a, S under the restlessness penalty
+
+	Value    float64 // the observation's value, so that a verdict explains itself
+	Expected float64 // forecast made before the value was seen
+	Lower    float64 // 99 % band
+	Upper    float64
+
+	Severity Severity
+	Label    Label
+	SubLabel SubLabel
+	WarmUp   WarmUp
+	// Run is the number of equal values in a row, this one included; Gap the
+	// seconds since the previous observation. Labels and explanations use both.
+	Run int
+	Gap float64
+	// Ratio is |Value - Expected| in usual deviations of this metric.
+	Ratio float64
+
+	contributors [channelCount]Contribution
+	present      int
+}
+
+// Contribution is one channel's share of the score.
+type Contribution struct {
+	Channel string
+	Share   float64 // [0,1]; shares of one verdict sum to 1
+}
+
+// Contributors lists the channels that take part in the score, largest share
+// first, equal shares in channel order. It aliases the verdict.
+func (v *Verdict) Contributors() []Contribution { return v.contributors[:v.present] }
