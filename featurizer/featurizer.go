@@ -1,0 +1,261 @@
+// Package featurizer turns samples into features: event-time windows per metric
+// and one feature vector at each evaluation instant.
+//
+// What comes in: POINTS_<p>: samples by metric, declarations, ticks, controls.
+// What goes out: Features, one per evaluation; declarations, ticks and controls
+// verbatim. Order: that of the log; a late sample enters its window and
+// influences later evaluations only. State: one window per metric, the learned
+// rhythm of its arrival, the partition's clock. On failure: an entry that does
+// not decode becomes a dead letter; a sample beyond the window's memory is not
+// evaluated (it is stored by the projection of POINTS).
+package featurizer
+
+import (
+	"container/heap"
+
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/stream"
+)
+
+// Bounds of silence and memory. They are part of the fold.
+const (
+	outageGap    = 5                   // s between ticks that count as our own outage
+	silentEvery  = 60 * 1e6            // µs between evaluations of a metric that stays silent
+	silentFloor  = 3 * 1e6             // µs: shortest silence that is reported
+	silentSteps  = 2.5                 // expected intervals without a point
+	silentLearnt = 8                   // intervals learned before silence is judged
+	idleLifetime = 8 * 24 * 3600 * 1e6 // µs after which a metric is forgotten
+)
+
+// Fold is the featurizer's core.
+type Fold struct {
+	state   *stream.State
+	cfg     Config
+	metrics *stream.Table[*metric]
+	clocks  *stream.Table[*clock]
+	due     deadlines // derived: silence and eviction, in virtual time
+
+	entry  schemas.Entry
+	vector Vector
+	emit   schemas.Entry
+	feat   schemas.Features
+	kind   schemas.Entry_Features
+}
+
+var theClock = schemas.ID{15: 1}
+
+// New returns an empty fold with the default window.
+func New() stream.Fold { return NewFold(Config{}) }
+
+// NewFold returns an empty fold.
+func NewFold(cfg Config) *Fold {
+	s := stream.NewState()
+	f := &Fold{state: s, cfg: cfg.withDefaults()}
+	f.metrics = stream.NewTable(s, "metrics", func() *metric { return &metric{window: NewWindow(f.cfg)} })
+	f.clocks = stream.NewTable(s, "clock", func() *clock { return &clock{} })
+	f.kind.Features = &f.feat
+	f.emit.Kind = &f.kind
+	s.OnRestore(f.rebuild)
+	return f
+}
+
+// State implements stream.Fold.
+func (f *Fold) State() *stream.State { return f.state }
+
+func (f *Fold) rebuild() {
+	f.due = f.due[:0]
+	for _, id := range f.metrics.Keys() {
+		m, _ := f.metrics.Get(id)
+		f.due = append(f.due, deadline{m.deadline, id})
+	}
+	heap.Init(&f.due)
+}
+
+// Apply implements stream.Fold.
+func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
+	switch schemas.KindOf(in.Bytes) {
+	case schemas.KindReceipt, schemas.KindDeadLetter:
+		return nil
+	}
+	f.entry.Reset()
+	if err := f.entry.UnmarshalVTUnsafe(in.Bytes); err != nil {
+		return &stream.RejectError{Reason: "undecodable", Detail: "not an entry of the log"}
+	}
+	switch k := f.entry.Kind.(type) {
+	case *schemas.Entry_Points:
+		return f.points(k.Points, out)
+	case *schemas.Entry_MetricDeclared:
+		out.Forward(in.Bytes)
+	case *schemas.Entry_Control:
+		f.control(k.Control)
+		out.Forward(in.Bytes)
+	case *schemas.Entry_Tick:
+		out.Forward(in.Bytes)
+		f.tick(k.Tick.Second, out)
+	}
+	return nil
+}
+
+// control takes the settings that concern this stage.
+func (f *Fold) control(c *schemas.Control) {
+	s := c.GetMetricSettings()
+	if s == nil {
+		return
+	}
+	id, err := schemas.IDFrom(s.MetricId)
+	if err != nil {
+		return
+	}
+	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings {
+		return
+	}
+	m := f.metrics.Touch(id)
+	m.settings, m.expected = c.Version, s.ExpectedIntervalUs
+}
+
+// points folds the samples of one device.
+func (f *Fold) points(p *schemas.Points, out *stream.Outputs) error {
+	tenant, err := schemas.IDFrom(p.TenantId)
+	if err != nil {
+		return &stream.RejectError{Reason: "bad_tenant", Detail: err.Error()}
+	}
+	device, err := schemas.IDFrom(p.DeviceId)
+	if err != nil {
+		return &stream.RejectError{Reason: "bad_device", Detail: err.Error(), Tenant: tenant}
+	}
+	for _, s := range p.Series {
+		if len(s.MetricId) != 16 || len(s.Values) != len(s.Ts) || (len(s.Flags) != 0 && len(s.Flags) != len(s.Ts)) {
+			return &stream.RejectError{Reason: "bad_series", Detail: "identifier, timestamps, values and flags do not fit together", Tenant: tenant}
+		}
+	}
+	c, ok := f.clocks.Get(theClock)
+	if !ok {
+		c = f.clocks.Touch(theClock)
+	}
+	for _, s := range p.Series {
+		f.series(p, s, tenant, device, c, out)
+	}
+	return nil
+}
+
+func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schemas.ID, c *clock, out *stream.Outputs) {
+	id := schemas.ID(s.MetricId)
+	_, known := f.metrics.Get(id)
+	m := f.metrics.Touch(id)
+	if !known {
+		m.tenant, m.device = tenant, device
+	}
+	ts := int64(0)
+	for i, d := range s.Ts {
+		ts += d
+		if len(s.Flags) > 0 && s.Flags[i]&uint32(schemas.PointFlag_POINT_FLAG_BEHIND) != 0 {
+			continue // stored only: its time has passed
+		}
+		added := m.window.Add(ts, s.Values[i])
+		if added != Entered && added != Late {
+			continue
+		}
+		if m.hop.Point(f.cfg.Hop, m.window.Step(), ts, s.Values[i], added == Late) {
+			m.window.Evaluate(ts, &f.vector)
+			f.vectorOut(p, s.MetricId, m, ts, out)
+		}
+	}
+	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
+	if !known {
+		heap.Push(&f.due, deadline{m.deadline, id})
+	}
+}
+
+// vectorOut emits the evaluation that a point caused.
+func (f *Fold) vectorOut(p *schemas.Points, id []byte, m *metric, ts int64, out *stream.Outputs) {
+	f.fill(id, m, ts)
+	f.feat.Value, f.feat.Extreme = m.hop.Mean(), m.hop.Extreme(f.vector.Median)
+	f.feat.Backfill, f.feat.ReceivedAt = p.Backfill, p.ReceivedAt
+	out.Emit(&f.emit)
+}
+
+// fill sets what every evaluation carries.
+func (f *Fold) fill(id []byte, m *metric, ts int64) {
+	v := &f.vector
+	f.feat = schemas.Features{
+		TenantId: m.tenant[:], DeviceId: m.device[:], MetricId: id, Ts: ts,
+		WindowStart: v.WindowStart, WindowEnd: v.WindowEnd, Last: v.Last, LastTs: v.Newest, Count: v.Count,
+		Mean: v.Mean, Std: v.Std, Median: v.Median, Mad: v.MAD, Min: v.Min, Max: v.Max, Range: v.Range,
+		Slope: v.Slope, MissingRate: v.MissingRate, StuckRun: v.StuckRun, LowVariance: v.LowVariance, Step: v.Step,
+	}
+}
+
+// tick advances the clock: a metric whose deadline has come is silent, or
+// forgotten after a long silence.
+func (f *Fold) tick(second int64, out *stream.Outputs) {
+	c := f.clocks.Touch(theClock)
+	if c.tick != 0 && second > c.tick+outageGap {
+		// Nobody ticked because we were down: the sensors are not to blame.
+		c.outage += (second - c.tick - 1) * 1e6
+	}
+	c.tick = max(c.tick, second)
+	now := c.virtual(second * 1e6)
+	for len(f.due) > 0 && f.due[0].at <= now {
+		d := heap.Pop(&f.due).(deadline)
+		m, ok := f.metrics.Get(d.key)
+		if !ok {
+			continue
+		}
+		if m.deadline > now {
+			heap.Push(&f.due, deadline{m.deadline, d.key})
+			continue
+		}
+		if now-m.heard >= idleLifetime {
+			f.metrics.Delete(d.key)
+			continue
+		}
+		m = f.metrics.Touch(d.key)
+		f.silence(d.key, m, second, now, out)
+		heap.Push(&f.due, deadline{m.deadline, d.key})
+	}
+}
+
+// silence emits an evaluation by tick: on the change of state, then once a minute.
+func (f *Fold) silence(id schemas.ID, m *metric, second, now int64, out *stream.Outputs) {
+	interval := m.interval()
+	if interval == 0 || !m.armed {
+		m.deadline = m.heard + idleLifetime
+		return
+	}
+	m.silent = true
+	m.deadline = now + silentEvery
+	// The silence began where the next point was expected, in event time.
+	newest, _ := m.window.Newest()
+	at := newest + (now - m.heard)
+	m.window.Evaluate(at, &f.vector)
+	f.fill(id[:], m, at)
+	f.feat.Tick, f.feat.Silent = true, true
+	f.feat.Value, f.feat.Extreme = f.vector.Last, f.vector.Last
+	f.feat.ReceivedAt = second * 1e6
+	out.Emit(&f.emit)
+}
+
+// deadline orders metrics by virtual time, equal ones by id.
+type deadline struct {
+	at  int64
+	key schemas.ID
+}
+
+type deadlines []deadline
+
+func (d deadlines) Len() int      { return len(d) }
+func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
+func (d deadlines) Less(i, j int) bool {
+	if d[i].at != d[j].at {
+		return d[i].at < d[j].at
+	}
+	return d[i].key.Compare(d[j].key) < 0
+}
+func (d *deadlines) Push(x any) { *d = append(*d, x.(deadline)) }
+func (d *deadlines) Pop() any {
+	last := (*d)[len(*d)-1]
+	*d = (*d)[:len(*d)-1]
+	return last
+}
+
