@@ -13,7 +13,6 @@ package featurizer
 import (
 	"container/heap"
 
-
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -258,4 +257,3 @@ func (d *deadlines) Pop() any {
 	*d = (*d)[:len(*d)-1]
 	return last
 }
-

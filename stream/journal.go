@@ -27,14 +27,14 @@ func (b *Broker) OpenJournal(ctx context.Context, log LogName, partition int, ea
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := newReader(b, log, partition, max(1, s.CachedInfo().State.FirstSeq)-1)
-	chunks, readErr := make(chan chunk, 16), make(chan error, 1)
+	chunks, readErr := make(chan Message, 16), make(chan error, 1)
 	go func() { readErr <- r.run(ctx, chunks) }()
 	for seq := r.pos; seq < w.last.seq; {
 		select {
 		case err := <-readErr:
 			return nil, err
 		case c := <-chunks:
-			seq = c.to
+			seq = c.To
 			if err := replayFacts(log, partition, c, each); err != nil {
 				return nil, err
 			}
@@ -65,12 +65,12 @@ func (j *Journal) Commit(ctx context.Context, to uint64, entries []*schemas.Entr
 	return j.w.extend(ctx, &schemas.Commit{To: to, FoldVersion: 1, Facts: facts})
 }
 
-func replayFacts(log LogName, partition int, c chunk, each func(*schemas.Entry) error) error {
-	for _, root := range c.roots {
-		for _, raw := range root.entries {
+func replayFacts(log LogName, partition int, c Message, each func(*schemas.Entry) error) error {
+	for _, root := range c.Roots {
+		for _, raw := range root.Entries {
 			e := &schemas.Entry{}
 			if err := e.UnmarshalVTUnsafe(raw); err != nil {
-				return halt(log, partition, "message %d holds a damaged entry (%v)", c.to, err)
+				return halt(log, partition, "message %d holds a damaged entry (%v)", c.To, err)
 			}
 			if err := each(e); err != nil {
 				return err

@@ -69,7 +69,7 @@ func (p *Projector) runPartition(ctx context.Context, part int) error {
 		return fmt.Errorf("read position: %w", err)
 	}
 	p.metrics.halted.WithLabelValues(label(part)).Set(0)
-	chunks, readErr := make(chan chunk, 16), make(chan error, 1)
+	chunks, readErr := make(chan Message, 16), make(chan error, 1)
 	go func() { readErr <- newReader(p.broker, p.log, part, pos).run(ctx, chunks) }()
 	rows := &RowSet{}
 	for {
@@ -79,13 +79,13 @@ func (p *Projector) runPartition(ctx context.Context, part int) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case c := <-chunks:
-			to, at := c.to, c.at
+			to, at := c.To, c.At
 			p.project(part, c, rows)
 			for more := true; more && rows.Len() < projectRows; {
 				select {
 				case c = <-chunks:
 					p.project(part, c, rows)
-					to, at = c.to, c.at
+					to, at = c.To, c.At
 				default:
 					more = false
 				}
@@ -115,9 +115,9 @@ func (p *Projector) apply(ctx context.Context, part int, pos, to uint64, at time
 
 // project makes rows of one chunk. What can't be decoded or projected becomes a
 // dead letter row: the position moves on.
-func (p *Projector) project(part int, c chunk, rows *RowSet) {
-	for _, root := range c.roots {
-		for i, raw := range root.entries {
+func (p *Projector) project(part int, c Message, rows *RowSet) {
+	for _, root := range c.Roots {
+		for i, raw := range root.Entries {
 			p.metrics.entries.WithLabelValues(label(part)).Inc()
 			if schemas.KindOf(raw) == schemas.KindTick {
 				continue
@@ -129,11 +129,11 @@ func (p *Projector) project(part int, c chunk, rows *RowSet) {
 					addDeadLetter(part, d, rows)
 					continue
 				}
-				err = p.projection.Project(Position{Partition: part, Root: root.root}, e, rows)
+				err = p.projection.Project(Position{Partition: part, Root: root.Root}, e, rows)
 			}
 			if err != nil {
 				p.metrics.deadLetters.WithLabelValues(label(part)).Inc()
-				d := deadLetter("projector_"+lower(p.log), root.root, i, raw, err).GetDeadLetter()
+				d := deadLetter("projector_"+lower(p.log), root.Root, i, raw, err).GetDeadLetter()
 				addDeadLetter(part, d, rows)
 			}
 		}

@@ -16,21 +16,6 @@ import (
 // was folded before, so it folds as an empty root.
 const OriginalRootHeader = "Edgepulse-Original-Root"
 
-// chunk is what one message adds to a position: the roots (from, to]. In a log
-// of truth every message is a root of its own, its stream sequence; a derived
-// log carries the roots of INGEST.
-type chunk struct {
-	from, to uint64
-	roots    []rootEntries
-	at       time.Time // when the broker stored the message
-	payload  []byte
-}
-
-type rootEntries struct {
-	root    uint64
-	entries [][]byte
-}
-
 // reader delivers the entries of one log's partition from a root on: each root
 // once, in order, without a gap, or it stops with a HaltError.
 type reader struct {
@@ -55,7 +40,7 @@ func newReader(b *Broker, log LogName, partition int, pos uint64) *reader {
 
 // run reads until ctx ends or the log proves changed. A broker that does not
 // answer is waited for.
-func (r *reader) run(ctx context.Context, out chan<- chunk) error {
+func (r *reader) run(ctx context.Context, out chan<- Message) error {
 	delay := 10 * time.Millisecond
 	for {
 		before := r.pos
@@ -83,7 +68,7 @@ func (r *reader) run(ctx context.Context, out chan<- chunk) error {
 }
 
 // session seeks once and reads until something asks for a new seek.
-func (r *reader) session(ctx context.Context, out chan<- chunk) error {
+func (r *reader) session(ctx context.Context, out chan<- Message) error {
 	gen := r.b.gen.Load()
 	s, err := r.seek(ctx)
 	if err != nil {
@@ -151,7 +136,7 @@ func (r *reader) checkIdle(ctx context.Context, s jetstream.Stream) error {
 }
 
 // take checks one message against the position and hands its roots on.
-func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- chunk) error {
+func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
@@ -164,15 +149,15 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- chunk) 
 		}
 		return errReseek
 	}
-	var c chunk
+	var c Message
 	if r.log == Ingest {
 		c = r.ingestChunk(seq, msg)
 	} else if c, err = r.commitChunk(seq, msg.Data()); err != nil {
 		return err
 	}
 	r.expect = seq + 1
-	c.at = meta.Timestamp
-	if c.to <= r.pos {
+	c.At = meta.Timestamp
+	if c.To <= r.pos {
 		return nil
 	}
 	select {
@@ -180,19 +165,19 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- chunk) 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	r.pos = c.to
+	r.pos = c.To
 	return nil
 }
 
 // ingestChunk makes a chunk of one INGEST message: its sequence is the root.
-func (r *reader) ingestChunk(seq uint64, msg jetstream.Msg) chunk {
-	c := chunk{from: seq - 1, to: seq, payload: msg.Data()}
+func (r *reader) ingestChunk(seq uint64, msg jetstream.Msg) Message {
+	c := Message{From: seq - 1, To: seq, Payload: msg.Data()}
 	if h := msg.Headers(); h != nil {
 		if original, err := strconv.ParseUint(h.Get(OriginalRootHeader), 10, 64); err == nil && original <= r.pos {
 			return c
 		}
 	}
-	c.roots = []rootEntries{{root: seq, entries: groupEntries(msg.Data())}}
+	c.Roots = []RootEntries{{Root: seq, Entries: groupEntries(msg.Data())}}
 	return c
 }
 
@@ -206,31 +191,31 @@ func groupEntries(payload []byte) [][]byte {
 	return g.Entries
 }
 
-func (r *reader) commitChunk(seq uint64, payload []byte) (chunk, error) {
+func (r *reader) commitChunk(seq uint64, payload []byte) (Message, error) {
 	commit, err := decodeCommit(r.log, r.partition, seq, payload)
 	if err != nil {
-		return chunk{}, err
+		return Message{}, err
 	}
 	if r.prev != nil && !faultNoChain {
 		if err := follows(r.log, r.partition, seq, commit, *r.prev); err != nil {
-			return chunk{}, err
+			return Message{}, err
 		}
 	}
 	if !r.truth && commit.From > r.pos && !faultNoChain {
 		if r.stalls++; r.stalls > 3 {
-			return chunk{}, halt(r.log, r.partition, "roots %d to %d are missing before message %d", r.pos+1, commit.From, seq)
+			return Message{}, halt(r.log, r.partition, "roots %d to %d are missing before message %d", r.pos+1, commit.From, seq)
 		}
-		return chunk{}, errReseek
+		return Message{}, errReseek
 	}
 	m := markOf(seq, payload, commit)
 	r.prev = &m
 	if r.truth {
-		return chunk{from: seq - 1, to: seq, payload: payload, roots: []rootEntries{{root: seq, entries: commit.Facts}}}, nil
+		return Message{From: seq - 1, To: seq, Payload: payload, Roots: []RootEntries{{Root: seq, Entries: commit.Facts}}}, nil
 	}
-	c := chunk{from: max(commit.From, r.pos), to: commit.To, payload: payload}
+	c := Message{From: max(commit.From, r.pos), To: commit.To, Payload: payload}
 	for _, o := range commit.Outputs {
 		if o.Root > r.pos || faultNoClip {
-			c.roots = append(c.roots, rootEntries{root: o.Root, entries: o.Entries})
+			c.Roots = append(c.Roots, RootEntries{Root: o.Root, Entries: o.Entries})
 		}
 	}
 	if commit.To >= r.pos {

@@ -133,7 +133,7 @@ func (p *partitionRun) run(ctx context.Context) error {
 	defer p.metrics.owned.WithLabelValues(label(p.partition)).Set(0)
 
 	rd := newReader(p.broker, p.stage.From, p.partition, p.pos)
-	chunks := make(chan chunk, 4)
+	chunks := make(chan Message, 4)
 	readErr := make(chan error, 1)
 	go func() { readErr <- rd.run(ctx, chunks) }()
 	err := p.loop(ctx, chunks, readErr)
@@ -232,7 +232,7 @@ func (p *partitionRun) refold(version uint32, old Fold) (Fold, error) {
 
 // loop folds what arrives while the previous commit is in flight: the natural
 // group commit. Only this goroutine touches the fold.
-func (p *partitionRun) loop(ctx context.Context, chunks <-chan chunk, readErr <-chan error) error {
+func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr <-chan error) error {
 	commits := make(chan commitJob, 1)
 	results := make(chan error, 1)
 	snapped := make(chan error, 1)
@@ -275,9 +275,9 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan chunk, readErr <-
 
 // foldChunk folds all roots of a message. Outputs of one root stay in one
 // commit; a full commit is sent before the next root is folded.
-func (p *partitionRun) foldChunk(ctx context.Context, c chunk, commits chan<- commitJob, results <-chan error, inFlight *bool) error {
+func (p *partitionRun) foldChunk(ctx context.Context, c Message, commits chan<- commitJob, results <-chan error, inFlight *bool) error {
 	start := time.Now()
-	for _, root := range c.roots {
+	for _, root := range c.Roots {
 		if p.pending.full() || p.pending.mixes(p.version) {
 			if *inFlight {
 				select {
@@ -295,41 +295,41 @@ func (p *partitionRun) foldChunk(ctx context.Context, c chunk, commits chan<- co
 		p.foldRoot(root)
 		if p.fold == nil {
 			// The roots before it stay uncommitted and are folded again by the binary that knows it.
-			return fmt.Errorf("%w: the log switches to a fold version after root %d", errUnknownFold, root.root)
+			return fmt.Errorf("%w: the log switches to a fold version after root %d", errUnknownFold, root.Root)
 		}
 	}
-	p.pos = c.to
-	p.pending.reach(c.to, c.at)
+	p.pos = c.To
+	p.pending.reach(c.To, c.At)
 	p.metrics.fold.WithLabelValues(label(p.partition)).Add(time.Since(start).Seconds())
 	p.metrics.position.WithLabelValues(label(p.partition)).Set(float64(p.pos))
-	if !c.at.IsZero() {
-		p.metrics.behind.WithLabelValues(label(p.partition)).Set(time.Since(c.at).Seconds())
+	if !c.At.IsZero() {
+		p.metrics.behind.WithLabelValues(label(p.partition)).Set(time.Since(c.At).Seconds())
 	}
 	return nil
 }
 
-func (p *partitionRun) foldRoot(in rootEntries) {
+func (p *partitionRun) foldRoot(in RootEntries) {
 	out := &p.scratch
 	out.Reset()
 	switchTo := uint32(0)
-	for i, e := range in.entries {
+	for i, e := range in.Entries {
 		before := out.Len()
-		if err := p.apply(Input{Partition: p.partition, Root: in.root, Index: i, Bytes: e}, out); err != nil {
+		if err := p.apply(Input{Partition: p.partition, Root: in.Root, Index: i, Bytes: e}, out); err != nil {
 			out.truncate(before)
-			out.Emit(deadLetter(p.stage.Name, in.root, i, e, err))
+			out.Emit(deadLetter(p.stage.Name, in.Root, i, e, err))
 			p.metrics.deadLetters.WithLabelValues(label(p.partition)).Inc()
-			if in.root > p.muted {
-				p.log.Warn("entry became a dead letter", "root", in.root, "index", i, "error", err)
+			if in.Root > p.muted {
+				p.log.Warn("entry became a dead letter", "root", in.Root, "index", i, "error", err)
 			}
 		}
 		if v := foldSwitch(p.stage.Name, e); v > p.version {
 			switchTo = v
 		}
 	}
-	p.pos = in.root
-	p.metrics.entries.WithLabelValues(label(p.partition)).Add(float64(len(in.entries)))
-	if in.root > p.muted {
-		p.pending.add(in.root, out)
+	p.pos = in.Root
+	p.metrics.entries.WithLabelValues(label(p.partition)).Add(float64(len(in.Entries)))
+	if in.Root > p.muted {
+		p.pending.add(in.Root, out)
 	}
 	if switchTo != 0 {
 		// A version that this binary lacks ends the run; the caller names it.

@@ -196,19 +196,19 @@ func outputsOf(t testing.TB, b *Broker, log LogName, p int, last uint64) map[uin
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	chunks, errs := make(chan chunk), make(chan error, 1)
+	chunks, errs := make(chan Message), make(chan error, 1)
 	go func() { errs <- newReader(b, log, p, 0).run(ctx, chunks) }()
 	out := map[uint64][][]byte{}
 	for {
 		select {
 		case c := <-chunks:
-			for _, r := range c.roots {
-				if out[r.root] != nil {
-					t.Fatalf("root %d stands twice in %s", r.root, log)
+			for _, r := range c.Roots {
+				if out[r.Root] != nil {
+					t.Fatalf("root %d stands twice in %s", r.Root, log)
 				}
-				out[r.root] = r.entries
+				out[r.Root] = r.Entries
 			}
-			if c.to >= last {
+			if c.To >= last {
 				return out
 			}
 		case err := <-errs:

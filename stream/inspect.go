@@ -1,0 +1,140 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// LogStatus is one stream as `edgepulse status` shows it.
+type LogStatus struct {
+	Log       LogName
+	Partition int
+	Root      uint64 // last root it covers
+	Epoch     uint64 // of its owner; 0 for INGEST
+	Messages  uint64
+	Bytes     uint64
+	MaxBytes  int64
+	FirstSeq  uint64
+	LastSeq   uint64
+	LastAt    time.Time
+}
+
+// Status looks at every log.
+func (b *Broker) Status(ctx context.Context) ([]LogStatus, error) {
+	var out []LogStatus
+	for _, spec := range Topology {
+		for p := range b.cfg.Partitions {
+			s, err := b.js.Stream(ctx, StreamName(spec.Name, p))
+			if err != nil {
+				return nil, fmt.Errorf("look up %s: %w", StreamName(spec.Name, p), err)
+			}
+			info := s.CachedInfo()
+			st := LogStatus{Log: spec.Name, Partition: p, Messages: info.State.Msgs, Bytes: info.State.Bytes,
+				MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime}
+			st.Root = info.State.LastSeq
+			if spec.Name != Ingest {
+				m, _, err := b.lastMark(ctx, spec.Name, p)
+				if err != nil {
+					return nil, err
+				}
+				st.Root, st.Epoch = m.to, m.epoch
+			}
+			out = append(out, st)
+		}
+	}
+	return out, nil
+}
+
+// End is the last root a log's partition covers; for a log of truth, its last sequence.
+func (b *Broker) End(ctx context.Context, log LogName, partition int) (uint64, error) {
+	if spec, _ := Spec(log); spec.Truth {
+		s, err := b.js.Stream(ctx, StreamName(log, partition))
+		if err != nil {
+			return 0, fmt.Errorf("look up %s: %w", StreamName(log, partition), err)
+		}
+		return s.CachedInfo().State.LastSeq, nil
+	}
+	m, _, err := b.lastMark(ctx, log, partition)
+	return m.to, err
+}
+
+// Scan hands every entry of the roots (from, to] to each, in order. The log
+// must reach to: Scan waits for it as long as ctx lives.
+func (b *Broker) Scan(ctx context.Context, log LogName, partition int, from, to uint64, each func(root uint64, index int, entry []byte) error) error {
+	if to <= from {
+		return nil
+	}
+	return b.Follow(ctx, log, partition, from, func(c Message) (bool, error) {
+		for _, r := range c.Roots {
+			if r.Root > to {
+				return true, nil
+			}
+			for i, e := range r.Entries {
+				if err := each(r.Root, i, e); err != nil {
+					return true, err
+				}
+			}
+		}
+		return c.To >= to, nil
+	})
+}
+
+// Message is what one message adds to a reader's position: the roots (From, To].
+// In a log of truth every message is a root of its own, its stream sequence; a
+// derived log carries the roots of INGEST.
+type Message struct {
+	From, To uint64
+	At       time.Time // when the broker stored the message
+	Payload  []byte
+	Roots    []RootEntries
+}
+
+// RootEntries are the entries of one root, in order.
+type RootEntries struct {
+	Root    uint64
+	Entries [][]byte
+}
+
+// Follow reads a log from a root on until take says stop. It never applies a
+// gap; a log that was changed from outside ends it with a HaltError.
+func (b *Broker) Follow(ctx context.Context, log LogName, partition int, from uint64, take func(Message) (stop bool, err error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	chunks, readErr := make(chan Message, 8), make(chan error, 1)
+	go func() { readErr <- newReader(b, log, partition, from).run(ctx, chunks) }()
+	for {
+		select {
+		case err := <-readErr:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case c := <-chunks:
+			if stop, err := take(c); stop || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ErrNoRoot says that a root is not in INGEST any more; the archive has it.
+var ErrNoRoot = errors.New("root is not in the log")
+
+// ReadRoot returns the bytes of one INGEST message, and when it was stored.
+func (b *Broker) ReadRoot(ctx context.Context, partition int, root uint64) ([]byte, time.Time, error) {
+	s, err := b.js.Stream(ctx, StreamName(Ingest, partition))
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("look up log: %w", err)
+	}
+	msg, err := s.GetMsg(ctx, root)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, time.Time{}, ErrNoRoot
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read root %d: %w", root, err)
+	}
+	return msg.Data, msg.Time, nil
+}
