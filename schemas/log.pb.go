@@ -292,7 +292,8 @@ type WarmUp int32
 const (
 	WarmUp_WARM_UP_WARMING     WarmUp = 0
 	WarmUp_WARM_UP_CALIBRATING WarmUp = 1
-	WarmUp_WARM_UP_TRUSTED     WarmUp = 2
+	WarmUp_WARM_UP_LEARNING    WarmUp = 2
+	WarmUp_WARM_UP_TRUSTED     WarmUp = 3
 )
 
 // Enum value maps for WarmUp.
@@ -300,12 +301,14 @@ var (
 	WarmUp_name = map[int32]string{
 		0: "WARM_UP_WARMING",
 		1: "WARM_UP_CALIBRATING",
-		2: "WARM_UP_TRUSTED",
+		2: "WARM_UP_LEARNING",
+		3: "WARM_UP_TRUSTED",
 	}
 	WarmUp_value = map[string]int32{
 		"WARM_UP_WARMING":     0,
 		"WARM_UP_CALIBRATING": 1,
-		"WARM_UP_TRUSTED":     2,
+		"WARM_UP_LEARNING":    2,
+		"WARM_UP_TRUSTED":     3,
 	}
 )
 
@@ -3931,11 +3934,12 @@ const file_log_proto_rawDesc = "" +
 	"\bSubLabel\x12\x12\n" +
 	"\x0eSUB_LABEL_NONE\x10\x00\x12\x13\n" +
 	"\x0fSUB_LABEL_LEVEL\x10\x01\x12\x13\n" +
-	"\x0fSUB_LABEL_NOISE\x10\x02*K\n" +
+	"\x0fSUB_LABEL_NOISE\x10\x02*a\n" +
 	"\x06WarmUp\x12\x13\n" +
 	"\x0fWARM_UP_WARMING\x10\x00\x12\x17\n" +
-	"\x13WARM_UP_CALIBRATING\x10\x01\x12\x13\n" +
-	"\x0fWARM_UP_TRUSTED\x10\x02*t\n" +
+	"\x13WARM_UP_CALIBRATING\x10\x01\x12\x14\n" +
+	"\x10WARM_UP_LEARNING\x10\x02\x12\x13\n" +
+	"\x0fWARM_UP_TRUSTED\x10\x03*t\n" +
 	"\n" +
 	"AlertState\x12\x1b\n" +
 	"\x17ALERT_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +

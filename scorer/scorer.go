@@ -1,0 +1,210 @@
+// Package scorer judges features: calibrated residual channels and an isolation
+// forest per metric give each evaluation a score, a label, what was expected and
+// a band.
+//
+// What comes in: FEATURES_<p>: one vector per evaluation, declarations, ticks,
+// controls. What goes out: one Score per evaluation; declarations, ticks and
+// controls verbatim. Order: that of the log. State: one Model per metric. An
+// evaluation by tick (silence) changes no model, so that offline and online
+// scores agree. On failure: an entry that does not decode becomes a dead letter.
+package scorer
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/stream"
+)
+
+// idleLifetime is how long a metric without evaluations keeps its model, in
+// microseconds of ticked time.
+const idleLifetime = 35 * 24 * 3600 * 1e6
+
+// Fold is the scorer's core.
+type Fold struct {
+	state   *stream.State
+	metrics *stream.Table[*metric]
+
+	entry    schemas.Entry
+	verdict  Verdict
+	features [FeatureCount]float64
+	emit     schemas.Entry
+	score    schemas.Score
+	kind     schemas.Entry_Score
+}
+
+// New returns an empty fold.
+func New() stream.Fold {
+	s := stream.NewState()
+	f := &Fold{state: s, metrics: stream.NewTable(s, "metrics", func() *metric { return &metric{} })}
+	f.kind.Score = &f.score
+	f.emit.Kind = &f.kind
+	return f
+}
+
+// State implements stream.Fold.
+func (f *Fold) State() *stream.State { return f.state }
+
+// Apply implements stream.Fold.
+func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
+	if schemas.KindOf(in.Bytes) == schemas.KindDeadLetter {
+		return nil
+	}
+	f.entry.Reset()
+	if err := f.entry.UnmarshalVTUnsafe(in.Bytes); err != nil {
+		return &stream.RejectError{Reason: "undecodable", Detail: "not an entry of the log"}
+	}
+	switch k := f.entry.Kind.(type) {
+	case *schemas.Entry_Features:
+		return f.evaluate(k.Features, out)
+	case *schemas.Entry_MetricDeclared, *schemas.Entry_Tick:
+		out.Forward(in.Bytes)
+	case *schemas.Entry_Control:
+		f.control(k.Control)
+		out.Forward(in.Bytes)
+	}
+	return nil
+}
+
+// control takes the settings that concern this stage.
+func (f *Fold) control(c *schemas.Control) {
+	s := c.GetMetricSettings()
+	if s == nil {
+		return
+	}
+	id, err := schemas.IDFrom(s.MetricId)
+	if err != nil {
+		return
+	}
+	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings {
+		return
+	}
+	m := f.metrics.Touch(id)
+	m.settings, m.direction, m.minDeviation = c.Version, s.Direction, s.MinAbsDeviation
+}
+
+// evaluate scores one vector.
+func (f *Fold) evaluate(e *schemas.Features, out *stream.Outputs) error {
+	id, err := schemas.IDFrom(e.MetricId)
+	if err != nil {
+		return &stream.RejectError{Reason: "bad_metric", Detail: err.Error()}
+	}
+	v := &f.verdict
+	if e.Silent {
+		m, ok := f.metrics.Get(id)
+		if !ok || m.model == nil {
+			return nil // nothing was ever scored: there is nothing to miss
+		}
+		m.model.Silence(e.Ts, e.LastTs, v)
+		f.emitScore(e, m, v, out)
+		return nil
+	}
+	m := f.metrics.Touch(id)
+	if m.model == nil {
+		m.model = NewModel(seedOf(id))
+	}
+	// Step stays 0: the model learns the step of its evaluations, so that it sees
+	// the same online and offline.
+	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e)}, v)
+	f.emitScore(e, m, v, out)
+	return nil
+}
+
+// seedOf derives the model's seed from the metric alone.
+func seedOf(id schemas.ID) uint64 { return binary.LittleEndian.Uint64(id[8:]) }
+
+// vector lays the features out in the order of FeatureNames.
+func (f *Fold) vector(e *schemas.Features) []float64 {
+	f.features = [FeatureCount]float64{e.Mean, e.Std, e.Median, e.Mad, e.Min, e.Max, e.Range, e.Slope,
+		e.MissingRate, float64(e.StuckRun), e.Last, e.Value - e.Median}
+	return f.features[:]
+}
+
+func (f *Fold) emitScore(e *schemas.Features, m *metric, v *Verdict, out *stream.Outputs) {
+	f.score = schemas.Score{
+		TenantId: e.TenantId, DeviceId: e.DeviceId, MetricId: e.MetricId, Ts: e.Ts, Tick: e.Tick, Backfill: e.Backfill,
+		WindowStart: e.WindowStart, WindowEnd: e.WindowEnd, Value: e.Value, Score: v.Score, AlarmScore: v.Alarm,
+		Severity: schemas.Severity(v.Severity), Label: schemas.Label(v.Label), SubLabel: schemas.SubLabel(v.SubLabel),
+		Expected: v.Expected, Lower: v.Lower, Upper: v.Upper,
+		WarmUp: schemas.WarmUp(v.WarmUp.State), WarmUpEtaUs: int64(v.WarmUp.ETASeconds * 1e6),
+		Silent: e.Silent, ReceivedAt: e.ReceivedAt,
+	}
+	if m.quiets(e.Value, v) {
+		f.score.Severity, f.score.Label, f.score.SubLabel, f.score.AlarmScore = 0, 0, 0, 0
+	}
+	if f.score.Severity != schemas.Severity_SEVERITY_NONE {
+		f.score.Explanation = v.Explain()
+		for _, c := range v.Contributors() {
+			f.score.Contributors = append(f.score.Contributors, &schemas.Contribution{Name: c.Channel, Share: c.Share})
+		}
+	}
+	out.Emit(&f.emit)
+}
+
+// metric is what the scorer keeps of one metric.
+type metric struct {
+	model        *Model
+	settings     uint64 // version
+	direction    schemas.Direction
+	minDeviation float64
+}
+
+// quiets applies the metric's settings: a deviation that nobody asked to hear of.
+func (m *metric) quiets(value float64, v *Verdict) bool {
+	if v.Label == LabelMissingness || v.Label == LabelStuck {
+		return false
+	}
+	d := value - v.Expected
+	switch m.direction {
+	case schemas.Direction_DIRECTION_UP:
+		if d < 0 {
+			return true
+		}
+	case schemas.Direction_DIRECTION_DOWN:
+		if d > 0 {
+			return true
+		}
+	}
+	return max(d, -d) < m.minDeviation
+}
+
+// AppendState implements stream.Record.
+func (m *metric) AppendState(b []byte) []byte {
+	b = append(b, 1, byte(m.direction))
+	b = binary.AppendUvarint(b, m.settings)
+	b = appendFloat(b, m.minDeviation)
+	if m.model == nil {
+		return b
+	}
+	return m.model.AppendState(b)
+}
+
+var errRecord = errors.New("damaged record of a metric")
+
+// DecodeState implements stream.Record.
+func (m *metric) DecodeState(b []byte) error {
+	if len(b) < 3 || b[0] != 1 {
+		return errRecord
+	}
+	m.direction = schemas.Direction(b[1])
+	v, n := binary.Uvarint(b[2:])
+	if n <= 0 || len(b) < 2+n+8 {
+		return errRecord
+	}
+	m.settings = v
+	m.minDeviation = readFloat(b[2+n:])
+	b = b[2+n+8:]
+	if len(b) == 0 {
+		return nil
+	}
+	m.model = NewModel(0)
+	return m.model.DecodeState(b)
+}
+
+func appendFloat(b []byte, f float64) []byte {
+	return binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+}
+
+func readFloat(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
