@@ -122,7 +122,7 @@ func (m *Model) judge(r *row, v *Verdict) {
 	for i := range ranked {
 		m.scores[i] = m.calibration[i].score(ranked[i].value(m, r), &m.rng)
 	}
-	m.scores[fastIndex] = m.fast.score(r.extreme-r.expected, r.residual, m.span.width())
+	m.scores[fastIndex] = m.fast.score(r.extreme, r.x, m.span.width())
 	below, above := m.band.bounds()
 	v.Expected = r.expected + m.anchor
 	v.Lower, v.Upper = v.Expected-below, v.Expected+above
@@ -133,7 +133,7 @@ func (m *Model) judge(r *row, v *Verdict) {
 	v.RawScore, v.Score = s, published(s, scoreRate)
 	allowed := int(min(m.rows, trustedRows)) >= alarmRows(r.dt)
 	v.RawAlarm = m.gate.pass(s, r.dt, allowed)
-	v.Alarm = published(v.RawAlarm, alarmRate)
+	v.Alarm = publishedAlarm(v.RawAlarm, s)
 	v.contribute(&m.scores)
 }
 
