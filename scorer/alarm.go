@@ -7,7 +7,7 @@ const (
 	restlessWeight = 2.0
 	suppressRows   = 200
 	suppressLeast  = 6
-	emitLeast      = 4.0 // below every severity's threshold nothing is emitted
+	emitLeast      = 4.0 // less is not worth emitting, unless a severity begins below
 	suppressed     = .5  // factor on the published alarm of a row not emitted
 )
 
@@ -28,7 +28,7 @@ func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
 		g.age++
 	}
 	quiet := int(g.age) > window(suppressRows, suppressLeast, dt)
-	if !allowed || a < emitLeast || !quiet && a <= g.emitted {
+	if !allowed || a < min(emitLeast, AlarmThreshold(dt)-infoBelow) || !quiet && a <= g.emitted {
 		return 0
 	}
 	g.emitted, g.age = a, 0
