@@ -1,11 +1,14 @@
 package scorer
 
 const (
-	restlessRate  = .001
-	restlessFrom  = 4.0
-	restlessMost  = 6.0
-	suppressRows  = 100
-	suppressLeast = 6
+	restlessRate   = .001
+	restlessFrom   = 4.0
+	restlessMost   = 6.0
+	restlessWeight = 2.0
+	suppressRows   = 200
+	suppressLeast  = 6
+	emitLeast      = 4.0 // less is not worth emitting, unless a severity begins below
+	suppressed     = .5  // factor on the published alarm of a row not emitted
 )
 
 // alarmGate turns the continuous score into one worth waking somebody for: a
@@ -17,18 +20,29 @@ type alarmGate struct {
 	age      uint32  // rows since, saturating just outside every window
 }
 
-// pass returns the raw alarm of a row with score s, 0 when suppressed.
+// pass returns the raw alarm of a row with score s, 0 when it is not emitted.
 func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
-	a := s / (1 + g.restless)
+	a := s / (1 + float64(restlessWeight*g.restless))
 	g.restless += float64(restlessRate * (min(max(s-restlessFrom, 0), restlessMost) - g.restless))
 	if g.age <= suppressRows {
 		g.age++
 	}
-	if !allowed || int(g.age) <= window(suppressRows, suppressLeast, dt) && a <= g.emitted {
+	quiet := int(g.age) > window(suppressRows, suppressLeast, dt)
+	if !allowed || a < min(emitLeast, AlarmThreshold(dt)-infoBelow) || !quiet && a <= g.emitted {
 		return 0
 	}
 	g.emitted, g.age = a, 0
 	return a
+}
+
+// publishedAlarm maps an emission to [0,1). A row that is not emitted keeps half
+// its score: at most .5, far below the threshold of any severity (.99), yet
+// ordered, for whoever wants to see how close a quiet row came.
+func publishedAlarm(emission, s float64) float64 {
+	if emission > 0 {
+		return published(emission, alarmRate)
+	}
+	return suppressed * published(s, alarmRate)
 }
 
 func (g *alarmGate) code(c *coder) {

@@ -28,17 +28,27 @@ type calibrator struct {
 	sorted []float32
 	seen   uint32
 	span   span
+	beyond [2]excess // below, above the median
 }
 
-var (
-	ln5, ln25     = math.Log(5), math.Log(25)
-	lnKnotRatio   = ln25 - ln5
-	knotA, knotB  = .1, .02
-	winsorTails   = 5.0
-	winsorSlope   = .2
+const (
+	knotA, knotB  = .1, .02 // tail probabilities of the two knots
+	knotSupport   = 3.0     // values beyond a knot at which it counts half
+	winsorTails   = 5.0     // the history stores values up to this many scales beyond
+	winsorSlope   = .2      // the last knot in full, the rest of them at this rate
 	floorIQR      = .1
 	floorRange    = .02
 	paretoInverse = 2.0 // 1/shape
+
+	excessPrior  = 30.0 // rows of a unit-mean excess that a fresh tail is worth
+	excessCap    = 4.0
+	excessMemory = 100
+	excessMost   = 3.0
+)
+
+var (
+	ln5, ln25   = math.Log(.5 / knotA), math.Log(.5 / knotB)
+	lnKnotRatio = ln25 - ln5
 )
 
 // tail is one side of the history: the knots and the Pareto scale beyond them.
@@ -64,7 +74,30 @@ func (c *calibrator) score(v float64, rng *splitmix.Source) float64 {
 	} else {
 		c.insert(v, rng)
 	}
-	return t.score(r)
+	if r <= t.b || t.scale <= 0 {
+		return t.score(r)
+	}
+	k := 0
+	if side > 0 {
+		k = 1
+	}
+	return ln25 + c.beyond[k].score(paretoInverse*math.Log1p((r-t.b)/(paretoInverse*t.scale)))
+}
+
+// excess corrects a tail that is heavier than shape .5: there the scores beyond
+// the last knot are exponential with mean 1, so their mean says by how much the
+// assumption is wrong. It only ever lowers scores.
+type excess struct {
+	mean float64
+	n    uint32
+}
+
+func (e *excess) score(s float64) float64 {
+	n := float64(e.n)
+	mean := (excessPrior + float64(n*e.mean)) / (excessPrior + n)
+	e.mean += (min(s, excessCap) - e.mean) / (n + 1)
+	e.n = min(e.n+1, excessMemory)
+	return s / min(max(mean, 1), excessMost)
 }
 
 func (c *calibrator) tail(side, median, iqr, floor float64) tail {
@@ -83,20 +116,19 @@ func (c *calibrator) knot(side, p, lnInverse, median, iqr, floor float64) float6
 		q = c.quantile(1-p) - median
 	}
 	support := float64(len(c.sorted)) * p
-	g := support / (support + 3)
+	g := support / (support + knotSupport)
 	return float64(g*math.Abs(q)) + float64((1-g)*(iqr/1.35+floor))*lnInverse
 }
 
+// score is linear between the knots; beyond the last see calibrator.score.
 func (t tail) score(r float64) float64 {
 	switch {
 	case t.scale <= 0 || r <= 0:
 		return 0 // a constant history and the same value again
 	case r <= t.a:
 		return ln5 * r / t.a
-	case r <= t.b:
-		return ln5 + lnKnotRatio*(r-t.a)/(t.b-t.a)
 	}
-	return ln25 + float64(paretoInverse*math.Log1p((r-t.b)/(paretoInverse*t.scale)))
+	return ln5 + lnKnotRatio*(r-t.a)/(t.b-t.a)
 }
 
 // quantile interpolates linearly between ranks.
@@ -137,5 +169,9 @@ func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 func (c *calibrator) code(k *coder) {
 	k.count(&c.seen, reservoirHorizon)
 	c.span.code(k)
+	for i := range c.beyond {
+		k.float(&c.beyond[i].mean)
+		k.count(&c.beyond[i].n, excessMemory)
+	}
 	k.sortedFloats(&c.sorted, reservoirSize)
 }

@@ -1,5 +1,195 @@
 package scorer
 
+import "slices"
+
+// Label names what kind of anomaly a row belongs to; NoLabel outside events.
 type Label uint8
+
+const (
+	NoLabel Label = iota
+	Spike
+	Drop
+	Drift
+	Missingness
+	Stuck
+)
+
+func (l Label) String() string {
+	return [...]string{"", "spike", "drop", "drift", "missingness", "stuck"}[min(l, Stuck)]
+}
+
+// SubLabel refines Spike and Drop.
 type SubLabel uint8
-type Severity uint8
+
+const (
+	NoSubLabel SubLabel = iota
+	Level               // the values stay on one side
+	Noise               // the values scatter
+)
+
+func (l SubLabel) String() string {
+	return [...]string{"", "level", "noise"}[min(l, Noise)]
+}
+
+const (
+	eventOpens  = 4.0 // raw score
+	eventCloses = 3.0
+	eventQuiet  = 6  // rows below eventCloses that end an event
+	eventPast   = 60 // rows before the onset an event is compared with
+	eventRows   = 64 // rows of an event that are looked at, the latest ones
+	eventLeast  = 6  // rows before a shape is anything but a spike or drop
+	driftLeast  = 12
+
+	driftCorrelation = .75
+	driftLate        = 2.5
+	levelShare       = .6
+	levelDeviation   = 2.0
+	noiseRatio       = 1.8
+)
+
+// event follows one anomaly from its onset. It keeps what was usual before, not
+// the rows: those are the newest of the model's values.
+type event struct {
+	open   bool
+	onset  int64
+	rows   uint32 // since the onset, this row included; saturates at eventRows
+	quiet  uint32 // rows in a row below eventCloses
+	median float64
+	scale  float64 // 1.4826 MAD before the onset, floored
+	jitter float64 // mean square of differences before the onset
+	label  uint32  // last label given, to tell a revision
+}
+
+// follow opens, continues or closes the event for a row with raw score s; values
+// ends with that row. floor keeps the scale off zero.
+func (e *event) follow(s float64, ts int64, values *ring, floor float64) {
+	switch {
+	case !e.open && s >= eventOpens:
+		*e = event{open: true, onset: ts, rows: 1}
+		e.compare(values, floor)
+		return
+	case !e.open:
+		return
+	case s < eventCloses:
+		e.quiet++
+	default:
+		e.quiet = 0
+	}
+	e.rows = min(e.rows+1, eventRows)
+	if e.quiet >= eventQuiet {
+		*e = event{}
+	}
+}
+
+// compare fixes what was usual in the rows before the newest one.
+func (e *event) compare(values *ring, floor float64) {
+	var past [eventPast]float64
+	n := min(eventPast, int(values.n)-1)
+	if n < 2 {
+		e.scale = max(floor, 1e-30)
+		return
+	}
+	for k := range n {
+		past[k] = values.back(k + 1)
+		if k > 0 {
+			d := past[k] - past[k-1]
+			e.jitter += float64(d*d) / float64(n-1)
+		}
+	}
+	slices.Sort(past[:n])
+	e.median = past[n/2]
+	for k := range n {
+		past[k] = abs(past[k] - e.median)
+	}
+	slices.Sort(past[:n])
+	e.scale = max(1.4826*past[n/2], floor, 1e-30)
+}
+
+// shape is what the rows of an event look like, in scales before the onset.
+type shape struct {
+	n            int
+	most, least  float64 // largest and smallest deviation
+	above, below int     // rows beyond levelDeviation
+	jitter       float64 // mean square of differences
+	early, late  float64 // mean |deviation| of the first and last third
+	correlation  float64 // of deviation and time
+}
+
+func (e *event) shape(values *ring) shape {
+	s := shape{n: min(int(e.rows), int(values.n))}
+	third := max(s.n/3, 1)
+	var sx, sxx, stx, last float64
+	center := float64(s.n-1) / 2
+	for i := range s.n {
+		x := values.back(s.n - 1 - i)
+		z := (x - e.median) / e.scale
+		if i == 0 {
+			s.most, s.least = z, z
+		} else {
+			d := x - last
+			s.jitter += float64(d*d) / float64(s.n-1)
+		}
+		s.most, s.least, last = max(s.most, z), min(s.least, z), x
+		if z > levelDeviation {
+			s.above++
+		} else if z < -levelDeviation {
+			s.below++
+		}
+		if i < third {
+			s.early += abs(z) / float64(third)
+		}
+		if i >= s.n-third {
+			s.late += abs(z) / float64(third)
+		}
+		sx += z
+		sxx += float64(z * z)
+		stx += float64((float64(i) - center) * z)
+	}
+	n := float64(s.n)
+	s.correlation = correlation(stx, float64(n*(n*n-1))/12, sxx-float64(sx*sx)/n)
+	return s
+}
+
+func correlation(covariance, a, b float64) float64 {
+	if !(a > 0) || !(b > 0) {
+		return 0
+	}
+	return covariance / sqrt(a) / sqrt(b)
+}
+
+// judge names the event as it looks now. A drift is only a drift once it has
+// lasted; what was published as a spike before is then revised.
+func (e *event) judge(values *ring) (Label, SubLabel) {
+	s := e.shape(values)
+	label := Spike
+	if -s.least > s.most {
+		label = Drop
+	}
+	if s.n >= driftLeast && abs(s.correlation) > driftCorrelation && s.early < s.late/2 && s.late > driftLate {
+		return Drift, NoSubLabel
+	}
+	if s.n < eventLeast {
+		return label, NoSubLabel
+	}
+	if share := levelShare * float64(s.n); float64(s.above) > share || float64(s.below) > share {
+		return label, Level
+	}
+	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 {
+		return label, Noise
+	}
+	return label, NoSubLabel
+}
+
+func (e *event) code(c *coder) {
+	c.flag(&e.open)
+	c.int64(&e.onset)
+	c.count(&e.rows, eventRows)
+	c.count(&e.quiet, eventQuiet)
+	c.float(&e.median)
+	c.float(&e.scale)
+	c.float(&e.jitter)
+	c.count(&e.label, uint32(Stuck))
+	if e.open && !(e.scale > 0) {
+		c.fail()
+	}
+}

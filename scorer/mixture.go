@@ -127,4 +127,5 @@ func (m *mixture) code(c *coder) {
 	}
 }
 
-func abs(v float64) float64 { return math.Abs(v) }
+func abs(v float64) float64  { return math.Abs(v) }
+func sqrt(v float64) float64 { return math.Sqrt(v) }

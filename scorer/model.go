@@ -19,6 +19,10 @@ const (
 // finite, in float32 as well as with five of them multiplied out in float64.
 const magnitudeCap = 1e18
 
+// labelFloor, of the running range, keeps the deviations of an event on a flat
+// metric from being infinite.
+const labelFloor = .002
+
 // defaultStep serves the first two rows of a metric whose step nobody knows.
 const defaultStep = 60.0
 
@@ -43,6 +47,11 @@ type Model struct {
 	fast        fastChannel
 	gate        alarmGate
 	band        band
+	event       event
+	runs        runs
+
+	lastStep  float64
+	lastValue float64
 
 	scores [channelCount]float64 // scratch of the row under way
 }
@@ -81,6 +90,7 @@ func (m *Model) Observe(o Observation, v *Verdict) {
 	var r row
 	m.begin(&o, &r)
 	m.judge(&r, v)
+	m.describe(&r, v)
 	m.learn(&r)
 	m.describeWarmUp(r.dt, v)
 }
@@ -122,7 +132,7 @@ func (m *Model) judge(r *row, v *Verdict) {
 	for i := range ranked {
 		m.scores[i] = m.calibration[i].score(ranked[i].value(m, r), &m.rng)
 	}
-	m.scores[fastIndex] = m.fast.score(r.extreme-r.expected, r.residual, m.span.width())
+	m.scores[fastIndex] = m.fast.score(r.extreme, r.x, m.span.width())
 	below, above := m.band.bounds()
 	v.Expected = r.expected + m.anchor
 	v.Lower, v.Upper = v.Expected-below, v.Expected+above
@@ -133,14 +143,41 @@ func (m *Model) judge(r *row, v *Verdict) {
 	v.RawScore, v.Score = s, published(s, scoreRate)
 	allowed := int(min(m.rows, trustedRows)) >= alarmRows(r.dt)
 	v.RawAlarm = m.gate.pass(s, r.dt, allowed)
-	v.Alarm = published(v.RawAlarm, alarmRate)
+	v.Alarm = publishedAlarm(v.RawAlarm, s)
 	v.contribute(&m.scores)
+}
+
+// describe names the row: labels, run, gap, severity.
+func (m *Model) describe(r *row, v *Verdict) {
+	m.runs.add(r.x)
+	v.Run, v.RunLimit = int(m.runs.length), m.runs.limit()
+	v.Step, v.Gap = r.dt, float64(r.ts-m.last)/1e6
+	v.Ratio = abs(r.residual) / max(m.band.usual.mean, float64(1e-6*m.span.width()), 1e-30)
+	v.Seasonal = m.mix.slotHit
+	v.Severity = SeverityOf(v.RawAlarm, r.dt)
+	m.event.follow(v.RawScore, r.ts, &m.values, float64(labelFloor*m.span.width()))
+	if m.event.open {
+		v.Label, v.SubLabel = m.event.judge(&m.values)
+		v.Onset = m.event.onset
+	}
+	switch {
+	case m.rows >= silentRows && v.Gap > gapSteps*r.dt:
+		v.Label, v.SubLabel, v.Onset = Missingness, NoSubLabel, m.last
+		v.Severity = max(v.Severity, Warning)
+	case m.runs.stuck():
+		v.Label, v.SubLabel = Stuck, NoSubLabel
+		v.Onset = r.ts - int64(float64(v.Run-1)*r.dt*1e6)
+		v.Severity = max(v.Severity, Warning)
+	case m.event.open:
+		v.Revised = m.event.label != 0 && m.event.label != uint32(v.Label)
+		m.event.label = uint32(v.Label)
+	}
 }
 
 func (m *Model) learn(r *row) {
 	m.band.learn(r.residual)
 	m.mix.learn(r.ts, r.x, float64(.001*m.span.width()))
-	m.last = r.ts
+	m.last, m.lastStep, m.lastValue = r.ts, r.dt, r.x+m.anchor
 	m.rows++
 }
 

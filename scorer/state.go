@@ -48,4 +48,8 @@ func (m *Model) code(c *coder) {
 	m.fast.code(c)
 	m.gate.code(c)
 	m.band.code(c)
+	m.event.code(c)
+	m.runs.code(c)
+	c.float(&m.lastStep)
+	c.float(&m.lastValue)
 }

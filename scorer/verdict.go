@@ -21,16 +21,22 @@ type Verdict struct {
 	Lower    float64 // 99 % band
 	Upper    float64
 
-	Severity Severity
+	Severity Severity // of the emitted alarm; a stuck or missing metric is at least Warning
 	Label    Label
 	SubLabel SubLabel
-	WarmUp   WarmUp
-	// Run is the number of equal values in a row, this one included; Gap the
-	// seconds since the previous observation. Labels and explanations use both.
-	Run int
-	Gap float64
-	// Ratio is |Value - Expected| in usual deviations of this metric.
-	Ratio float64
+	// Onset is the first row of the anomaly the label speaks of (unix
+	// microseconds), 0 without one; with Revised, an earlier verdict of the same
+	// onset bore another label.
+	Onset   int64
+	Revised bool
+	WarmUp  WarmUp
+
+	Step     float64 // sampling step used, seconds
+	Gap      float64 // seconds since the previous observation
+	Run      int     // equal values in a row, this one included
+	RunLimit int     // run length from which the metric counts as stuck
+	Ratio    float64 // |Value - Expected| in usual deviations of this metric
+	Seasonal bool    // the time of day took part in Expected
 
 	contributors [channelCount]Contribution
 	present      int
