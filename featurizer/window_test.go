@@ -311,3 +311,19 @@ func TestSlowMetric(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 }
+
+// A constant metric restarts too, however long it was constant.
+func TestConstantForLong(t *testing.T) {
+	w := NewWindow(Config{})
+	for i := range int64(20_000) {
+		w.Add(i*10_000_000, 7.3)
+	}
+	if err := NewWindow(Config{}).DecodeState(w.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	var v Vector
+	w.Evaluate(0, &v)
+	if v.Mean != 7.3 || v.Std != 0 || v.Slope != 0 || v.StuckRun != 20_000 || v.LowVariance {
+		t.Fatalf("%+v", v)
+	}
+}
