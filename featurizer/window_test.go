@@ -245,6 +245,9 @@ func TestNoDrift(t *testing.T) {
 		}
 		ts += 1_000_000
 		w.Add(ts, value)
+		if w.sums.ops > 2*w.sums.n+18 {
+			t.Fatalf("point %d: %v operations without a rebuild", i, w.sums.ops)
+		}
 		if i%9_973 != 0 {
 			continue
 		}
