@@ -56,19 +56,15 @@ func (b *buckets) add(ts int64, value float64) (opened bool) {
 	return i == len(b.list)-1
 }
 
-// evict drops buckets that end at or before from. It returns the last instant
-// of the newest dropped one, noTime if there was none.
-func (b *buckets) evict(from int64) int64 {
+// evict drops buckets that end at or before from.
+func (b *buckets) evict(from int64) {
 	k := 0
 	for k < len(b.list) && b.end(k) <= from {
 		k++
 	}
-	if k == 0 {
-		return noTime
+	if k > 0 {
+		b.list = b.list[:copy(b.list, b.list[k:])]
 	}
-	gone := b.end(k - 1)
-	b.list = b.list[:copy(b.list, b.list[k:])]
-	return gone
 }
 
 // end is the last instant (inclusive) of bucket i.

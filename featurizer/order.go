@@ -8,17 +8,16 @@ type order []float64
 
 func (o order) constant() bool { return len(o) > 0 && o[0] == o[len(o)-1] }
 
-// lower returns how many values are below x.
+// lower returns how many values are below x. The bisection has a fixed number of
+// rounds and no branch on them: values are unpredictable.
 func (o order) lower(x float64) int {
-	lo, hi := 0, len(o)
-	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); o[mid] < x {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+	at := 0
+	for n := len(o); n > 0; {
+		half := (n + 1) / 2
+		at += half & -int(b2u(o[at+half-1] < x))
+		n -= half
 	}
-	return lo
+	return at
 }
 
 func (o *order) insert(x float64) {
@@ -34,11 +33,11 @@ func (o *order) remove(x float64) {
 	*o = (*o)[:i+copy((*o)[i:], (*o)[i+1:])]
 }
 
-// fill replaces the content by the samples' values.
-func (o *order) fill(live []sample) {
-	*o = (*o)[:0]
+// fill puts the samples' values in order into room.
+func fill(room order, live []sample) order {
 	for _, s := range live {
-		*o = append(*o, s.value)
+		room = append(room, s.value)
 	}
-	slices.Sort(*o)
+	slices.Sort(room)
+	return room
 }

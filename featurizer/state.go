@@ -124,7 +124,7 @@ func (w *Window) decode(d *decoder) {
 	span := int64(min(d.uint(), math.MaxInt64))
 	if span == 0 {
 		w.sums.decode(d, origin, n)
-		w.order.fill(live)
+		w.order = fill(make(order, 0, n+n/8+2), live)
 		return
 	}
 	d.require(n <= w.cfg.MaxSamples/2, "window: samples of a bucketed window")

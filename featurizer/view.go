@@ -48,11 +48,11 @@ func (w *Window) Evaluate(at int64, out *Vector) {
 	switch {
 	case w.buckets.on():
 		var buf scratch
-		w.viewBuckets(&v, &buf)
+		v.order = w.viewBuckets(&v, buf[:0])
 		w.describe(&v, out)
 	case w.samples.live()[0].ts <= v.start:
 		var buf scratch
-		w.viewTail(&v, &buf)
+		v.order = w.viewTail(&v, buf[:0])
 		w.describe(&v, out)
 	default:
 		v.sums = w.sums.sums
@@ -64,32 +64,34 @@ func (w *Window) Evaluate(at int64, out *Vector) {
 }
 
 // viewTail takes the samples inside the span when older ones are still held.
-func (w *Window) viewTail(v *view, buf *scratch) {
+// It returns their values by size, in room.
+func (w *Window) viewTail(v *view, room order) order {
 	live := w.samples.live()
 	live = live[from(live, v.start+1):]
-	v.order = buf[:0]
-	v.order.fill(live)
+	room = fill(room, live)
 	v.sums = sumsOf(live)
 	v.count = len(live)
 	if len(live) > 0 {
-		v.min, v.max = v.order[0], v.order[len(v.order)-1]
+		v.min, v.max = room[0], room[len(room)-1]
 	}
+	return room
 }
 
 // viewBuckets takes the whole buckets that reach into the span.
-func (w *Window) viewBuckets(v *view, buf *scratch) {
+// It returns their means by size, in room.
+func (w *Window) viewBuckets(v *view, room order) order {
 	b := &w.buckets
 	t := b.total(v.start)
 	v.bucketed = true
 	v.sums = t.sums
 	v.count = int(t.n)
 	v.min, v.max = t.min, t.max
-	v.order = buf[:0]
 	for i := t.skipped; i < len(b.list); i++ {
-		v.order = append(v.order, b.list[i].mean())
+		room = append(room, b.list[i].mean())
 	}
-	slices.Sort(v.order)
+	slices.Sort(room)
 	v.start = floorDiv(v.start+1, b.width)*b.width - 1
+	return room
 }
 
 func (w *Window) describe(v *view, out *Vector) {

@@ -90,7 +90,7 @@ type Window struct {
 	scale   scaleLearner
 	first   int64  // oldest timestamp ever inside; noTime before the first point
 	floor   int64  // points at or below it are too old: they might be duplicates
-	covered int64  // every accepted point above it is represented in the window
+	covered int64  // every accepted point above it and inside the span is represented
 	run     uint32 // trailing run of equal values, over the stream
 }
 
@@ -223,7 +223,7 @@ func (w *Window) evictBucketed(span, from int64) {
 		}
 		w.covered = w.floor
 		live := w.samples.live()
-		w.order.fill(live)
+		w.order = fill(nil, live)
 		w.sums.rebuild(live)
 		return
 	}
@@ -232,9 +232,7 @@ func (w *Window) evictBucketed(span, from int64) {
 		w.fillBuckets()
 		w.covered = w.floor
 	}
-	if gone := w.buckets.evict(from); gone != noTime {
-		w.covered = gone
-	}
+	w.buckets.evict(from)
 }
 
 // trim keeps the most recent MaxSamples/2 samples of a bucketed window.

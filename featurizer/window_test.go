@@ -245,6 +245,9 @@ func TestNoDrift(t *testing.T) {
 		}
 		ts += 1_000_000
 		w.Add(ts, value)
+		if w.sums.ops > 2*w.sums.n+18 {
+			t.Fatalf("point %d: %v operations without a rebuild", i, w.sums.ops)
+		}
 		if i%9_973 != 0 {
 			continue
 		}
@@ -308,6 +311,22 @@ func TestSlowMetric(t *testing.T) {
 	}
 	w.Evaluate(0, &v)
 	if v.Count != 12 || v.Step != 3600 || v.MissingRate != 0 || math.Abs(v.Slope-1.0/3600) > 1e-12 || v.WindowEnd-v.WindowStart != 12*3_600_000_000 {
+		t.Fatalf("%+v", v)
+	}
+}
+
+// A constant metric restarts too, however long it was constant.
+func TestConstantForLong(t *testing.T) {
+	w := NewWindow(Config{})
+	for i := range int64(20_000) {
+		w.Add(i*10_000_000, 7.3)
+	}
+	if err := NewWindow(Config{}).DecodeState(w.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	var v Vector
+	w.Evaluate(0, &v)
+	if v.Mean != 7.3 || v.Std != 0 || v.Slope != 0 || v.StuckRun != 20_000 || v.LowVariance {
 		t.Fatalf("%+v", v)
 	}
 }
