@@ -153,7 +153,7 @@ type metric struct {
 
 // quiets applies the metric's settings: a deviation that nobody asked to hear of.
 func (m *metric) quiets(value float64, v *Verdict) bool {
-	if v.Label == LabelMissingness || v.Label == LabelStuck {
+	if v.Label == Missingness || v.Label == Stuck {
 		return false
 	}
 	d := value - v.Expected
@@ -208,3 +208,6 @@ func appendFloat(b []byte, f float64) []byte {
 }
 
 func readFloat(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
+
+// FeatureCount is the number of rolling features of an Observation.
+const FeatureCount = 12
