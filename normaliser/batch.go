@@ -38,6 +38,7 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 	}
 	for _, s := range b.Slices {
 		r.Bytes += uint64(len(s.Json))
+		r.Several = r.Several || s.Index > 0 || s.Offset > 0
 	}
 	repeat, reused := f.repeats(tenant, b)
 	switch {
