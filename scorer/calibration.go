@@ -25,7 +25,7 @@ const (
 // The history is a reservoir kept sorted: replacing a random rank is the same as
 // replacing a random slot, and quantiles are look-ups.
 type calibrator struct {
-	sorted []float32
+	sorted []float32 // ascending; its capacity is the reservoir's size
 	seen   uint32
 	span   span
 	beyond [2]excess // below, above the median
@@ -147,8 +147,11 @@ func (c *calibrator) quantile(p float64) float64 {
 func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 	c.seen = min(c.seen+1, reservoirHorizon)
 	x := float32(v)
+	if x == 0 {
+		x = 0 // -0 and 0 compare equal but have no order as bits
+	}
 	to, _ := slices.BinarySearch(c.sorted, x)
-	if len(c.sorted) < reservoirSize {
+	if len(c.sorted) < cap(c.sorted) {
 		c.sorted = append(c.sorted, 0)
 		copy(c.sorted[to+1:], c.sorted[to:])
 		c.sorted[to] = x
@@ -156,7 +159,7 @@ func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 	}
 	out := rng.Intn(int(c.seen))
 	switch {
-	case out >= reservoirSize:
+	case out >= len(c.sorted):
 	case out < to:
 		copy(c.sorted[out:], c.sorted[out+1:to])
 		c.sorted[to-1] = x
@@ -173,5 +176,5 @@ func (c *calibrator) code(k *coder) {
 		k.float(&c.beyond[i].mean)
 		k.count(&c.beyond[i].n, excessMemory)
 	}
-	k.sortedFloats(&c.sorted, reservoirSize)
+	k.sortedFloats(&c.sorted, cap(c.sorted))
 }
