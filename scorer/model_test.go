@@ -13,7 +13,7 @@ const minute = int64(60e6)
 
 // stream is a synthetic metric: a daily wave, noise, and whatever the seed
 // throws in: spikes, gaps, stuck runs, repeated and backward timestamps.
-func stream(seed uint64, n int) []Observation {
+func synthetic(seed uint64, n int) []Observation {
 	rng := splitmix.Source{State: seed}
 	step := []int64{minute / 60, minute, 5 * minute, 60 * minute}[rng.Intn(4)]
 	scale := math.Pow(10, float64(rng.Intn(9)-3))
@@ -70,7 +70,7 @@ func sameVerdicts(t *testing.T, what string, got, want []Verdict) {
 }
 
 func TestEqualInputsGiveEqualBits(t *testing.T) {
-	obs := stream(1, 3000)
+	obs := synthetic(1, 3000)
 	a, b := NewModel(7), NewModel(7)
 	sameVerdicts(t, "second run", run(b, obs), run(a, obs))
 	if !bytes.Equal(a.AppendState(nil), b.AppendState(nil)) {
@@ -81,7 +81,7 @@ func TestEqualInputsGiveEqualBits(t *testing.T) {
 // A row's verdict is a function of the rows up to it.
 func TestPrefixInvariance(t *testing.T) {
 	for seed := range uint64(4) {
-		obs := stream(seed, 1500)
+		obs := synthetic(seed, 1500)
 		all := run(NewModel(seed), obs)
 		for _, n := range []int{1, 2, 19, 21, 64, 65, 300, 777, 1499} {
 			cut := append([]Observation(nil), obs[:n]...)
@@ -94,7 +94,7 @@ func TestPrefixInvariance(t *testing.T) {
 // A model that goes through its stored form anywhere continues bit for bit.
 func TestSnapshotContinues(t *testing.T) {
 	for seed := range uint64(6) {
-		obs := stream(seed, 1300)
+		obs := synthetic(seed, 1300)
 		want := run(NewModel(seed), obs)
 		m := NewModel(seed)
 		for i, o := range obs {
@@ -116,7 +116,7 @@ func TestSnapshotContinues(t *testing.T) {
 }
 
 func TestSilenceLeavesNoTrace(t *testing.T) {
-	obs := stream(2, 700)
+	obs := synthetic(2, 700)
 	m := NewModel(2)
 	run(m, obs)
 	before := m.AppendState(nil)
@@ -134,7 +134,7 @@ func TestSilenceLeavesNoTrace(t *testing.T) {
 
 // Features feed one channel only; without them the others draw the same numbers.
 func TestFeaturesTouchOneChannel(t *testing.T) {
-	obs := stream(4, 900)
+	obs := synthetic(4, 900)
 	with, without := NewModel(4), NewModel(4)
 	var v Verdict
 	spoke := false
@@ -239,7 +239,7 @@ func TestWarmUpCountsDown(t *testing.T) {
 	m := NewModel(1)
 	var v Verdict
 	var states []WarmUpState
-	for i, o := range stream(3, 600) {
+	for i, o := range synthetic(3, 600) {
 		m.Observe(o, &v)
 		if len(states) == 0 || states[len(states)-1] != v.WarmUp.State {
 			states = append(states, v.WarmUp.State)
@@ -286,7 +286,7 @@ func TestBandCoverage(t *testing.T) {
 }
 
 func TestStateAndAllocationBudget(t *testing.T) {
-	obs := stream(2, 12000)
+	obs := synthetic(2, 12000)
 	m := NewModel(2)
 	run(m, obs[:11000])
 	if n := len(m.AppendState(nil)); n > maxStateBytes {
@@ -304,7 +304,7 @@ func TestStateAndAllocationBudget(t *testing.T) {
 func FuzzDecodeState(f *testing.F) {
 	for seed := range uint64(3) {
 		m := NewModel(seed)
-		for k, o := range stream(seed, 400) {
+		for k, o := range synthetic(seed, 400) {
 			var v Verdict
 			m.Observe(o, &v)
 			if k == 0 || k == 30 || k == 90 || k == 399 {
@@ -318,7 +318,7 @@ func FuzzDecodeState(f *testing.F) {
 			return
 		}
 		var v Verdict
-		for _, o := range stream(1, 80) {
+		for _, o := range synthetic(1, 80) {
 			m.Observe(o, &v)
 			m.Silence(o.TS, m.last, &v)
 			_ = v.Explain()
@@ -327,7 +327,7 @@ func FuzzDecodeState(f *testing.F) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	obs := stream(2, 20000)
+	obs := synthetic(2, 20000)
 	for _, features := range []bool{false, true} {
 		b.Run(fmt.Sprintf("features=%v", features), func(b *testing.B) {
 			m := NewModel(2)
@@ -348,7 +348,7 @@ func BenchmarkObserve(b *testing.B) {
 
 func BenchmarkAppendState(b *testing.B) {
 	m := NewModel(2)
-	run(m, stream(2, 3000))
+	run(m, synthetic(2, 3000))
 	var buf []byte
 	for range b.N {
 		buf = m.AppendState(buf[:0])
@@ -357,7 +357,7 @@ func BenchmarkAppendState(b *testing.B) {
 
 func BenchmarkDecodeState(b *testing.B) {
 	m := NewModel(2)
-	run(m, stream(2, 3000))
+	run(m, synthetic(2, 3000))
 	buf := m.AppendState(nil)
 	for range b.N {
 		if err := m.DecodeState(buf); err != nil {

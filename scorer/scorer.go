@@ -209,5 +209,3 @@ func appendFloat(b []byte, f float64) []byte {
 
 func readFloat(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
 
-// FeatureCount is the number of rolling features of an Observation.
-const FeatureCount = 12
