@@ -223,7 +223,7 @@ func (p *partitionRun) refold(version uint32, old Fold) (Fold, error) {
 		return nil, fmt.Errorf("%w: version %d of the %s", errUnknownFold, version, p.stage.Name)
 	}
 	next := build()
-	if err := copyState(next.State(), old.State()); err != nil {
+	if err := CopyState(next.State(), old.State()); err != nil {
 		return nil, fmt.Errorf("move state to fold version %d: %w", version, err)
 	}
 	p.version = version
