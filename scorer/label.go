@@ -174,7 +174,10 @@ func (e *event) judge(values *ring) (Label, SubLabel) {
 	if share := levelShare * float64(s.n); float64(s.above) > share || float64(s.below) > share {
 		return label, Level
 	}
-	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 {
+	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 && 4*(s.above+s.below) >= max(s.n, 12) {
+		if last := Label(e.label); last == Spike || last == Drop {
+			label = last // which side is farther is chance
+		}
 		return label, Noise
 	}
 	return label, NoSubLabel
