@@ -117,6 +117,17 @@ func TestTimeOrderAndRates(t *testing.T) {
 	}
 }
 
+// Across devices points come in rounds of one step.
+func TestRounds(t *testing.T) {
+	newest := int64(0)
+	for p := range fleet(t, Config{Devices: 12, Start: monday}).Until(monday.Add(time.Minute)) {
+		if p.TS < newest-1_000_000 {
+			t.Fatalf("%+v comes %d µs late", p, newest-p.TS)
+		}
+		newest = max(newest, p.TS)
+	}
+}
+
 // Lost samples are single: gaps of two steps.
 func TestDropRate(t *testing.T) {
 	ts, _ := series(fleet(t, Config{Seed: 3, Start: monday, DropRate: .05}), monday.Add(3*time.Hour), 0, "voltage")
@@ -150,8 +161,13 @@ func TestNoise(t *testing.T) {
 			sww += white * white
 			if k%9973 == 0 {
 				fresh := newNoise(s.key, phi)
-				if a, w := fresh.at(tab, k-n/2); a != ar || w != white {
-					t.Fatalf("sample %d: %v %v, walking there %v %v", k, a, w, ar, white)
+				for _, from := range []int64{0, 1, 100, -100} { // from nowhere, from near and from behind
+					if from != 0 {
+						fresh.at(tab, k-n/2-from)
+					}
+					if a, w := fresh.at(tab, k-n/2); a != ar || w != white {
+						t.Fatalf("sample %d: %v %v, walking there %v %v", k, a, w, ar, white)
+					}
 				}
 			}
 		}
@@ -407,6 +423,37 @@ func TestDemo(t *testing.T) {
 	}
 	if _, err := Demo(Config{Devices: 1}, monday); err == nil {
 		t.Error("one device has too few metrics for a demo, and nobody said so")
+	}
+}
+
+// The demo plays on the metrics that suit the story, and no background anomaly
+// comes near it.
+func TestDemoStage(t *testing.T) {
+	cfg := Config{Seed: 1, Devices: 4, Start: monday, AnomaliesPerDay: 200}
+	at := monday.Add(12 * time.Hour)
+	script, err := Demo(cfg, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Script = script
+	f := fleet(t, cfg)
+	for i, in := range script {
+		s := demo[i]
+		if f.devices[in.Device].kind != s.kind || in.Metric != s.metric {
+			t.Errorf("%v plays on %v %s", in.Label, f.devices[in.Device].kind, in.Metric)
+		}
+		near := 0
+		for _, a := range f.GroundTruth(in.At.Add(-299*time.Second), in.At.Add(in.For+299*time.Second)) {
+			if a.Device == f.Devices()[in.Device] && a.Metric == in.Metric {
+				near++
+			}
+		}
+		if near != 1 {
+			t.Errorf("%v has company: %d", in.Label, near)
+		}
+	}
+	if n := len(f.GroundTruth(monday, monday.Add(24*time.Hour))); n < 600 {
+		t.Errorf("%d anomalies in all", n)
 	}
 }
 
