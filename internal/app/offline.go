@@ -6,6 +6,7 @@ import (
 	"github.com/edgepulse/edgepulse/alerter"
 	"github.com/edgepulse/edgepulse/featurizer"
 	"github.com/edgepulse/edgepulse/normaliser"
+	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/scorer"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -17,6 +18,8 @@ type Pipeline struct {
 	stages []pipelineStage
 	// Each, when set, sees every output of every stage, in order.
 	Each func(log stream.LogName, root uint64, entry []byte) error
+
+	rename map[schemas.ID]schemas.ID // of metrics, behind the normaliser
 }
 
 type pipelineStage struct {
@@ -46,6 +49,11 @@ func (p *Pipeline) Root(partition int, root uint64, entries [][]byte) error {
 			}
 		}
 		entries = s.out.Entries()
+		if s.log == stream.Points && len(p.rename) > 0 {
+			if err := p.renamed(entries); err != nil {
+				return err
+			}
+		}
 		if p.Each == nil {
 			continue
 		}
@@ -54,6 +62,31 @@ func (p *Pipeline) Root(partition int, root uint64, entries [][]byte) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// renamed gives series the metric id they have in a service, so that a file
+// scores as its import did there.
+func (p *Pipeline) renamed(entries [][]byte) error {
+	for i, raw := range entries {
+		if schemas.KindOf(raw) != schemas.KindPoints {
+			continue
+		}
+		e := &schemas.Entry{}
+		if err := e.UnmarshalVT(raw); err != nil {
+			return fmt.Errorf("decode points: %w", err)
+		}
+		for _, s := range e.GetPoints().Series {
+			if id, ok := p.rename[schemas.ID(s.MetricId)]; ok {
+				s.MetricId = id[:]
+			}
+		}
+		b, err := e.MarshalVT()
+		if err != nil {
+			return fmt.Errorf("encode points: %w", err)
+		}
+		entries[i] = b
 	}
 	return nil
 }
