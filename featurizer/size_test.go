@@ -9,7 +9,7 @@ import (
 func TestResidentSize(t *testing.T) {
 	for _, s := range shapes {
 		var before, after runtime.MemStats
-		windows := make([]*Window, 50)
+		windows := make([]*Window, 8)
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		for i := range windows {
