@@ -49,8 +49,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate names the first setting that can't work.
-func (c Config) Validate() error {
+// Check names the first setting that can't work.
+func (c Config) Check() error {
 	bad := func(name, why string) error { return fmt.Errorf("setting %s: %s", name, why) }
 	switch {
 	case c.Partitions < 1 || c.Partitions > 1024:

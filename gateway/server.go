@@ -37,7 +37,7 @@ type Server struct {
 
 // New checks settings and dependencies. Nothing runs before Start.
 func New(cfg Config, deps Deps) (*Server, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if err := deps.validate(); err != nil {
