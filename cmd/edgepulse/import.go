@@ -64,6 +64,9 @@ func (c *importCmd) Run(ctx context.Context) error {
 	fmt.Printf("%s: %d rows in %d batches, %s to %s\n", filepath.Base(c.File), sum.Rows, sum.Batches,
 		sum.First.Format(time.DateTime), sum.Last.Format(time.DateTime))
 	fmt.Printf("  accepted %d, duplicate %d, conflicting %d, late %d, rejected %d\n", sum.Accepted, sum.Duplicate, sum.Conflicting, sum.Late, sum.Rejected)
+	if sum.Repeated > 0 {
+		fmt.Printf("  %d of %d batches had been imported before\n", sum.Repeated, sum.Batches)
+	}
 	for i, r := range sum.Rejections {
 		if i == 5 {
 			fmt.Printf("  … and %d more\n", len(sum.Rejections)-5)

@@ -28,6 +28,7 @@ type cli struct {
 	Archiver   archiverCmd   `cmd:"" help:"Run the archiver alone: INGEST and DELIVERIES to the object store." group:"Run"`
 
 	Import importCmd `cmd:"" help:"Import a CSV file through the API, as backfill." group:"Data"`
+	Score  scoreCmd  `cmd:"" help:"Score CSV files without a server, through the folds of the service." group:"Data"`
 	Trace  traceCmd  `cmd:"" help:"Walk an alert back to the bytes it came from." group:"Data"`
 
 	Tenant     tenantCmd     `cmd:"" help:"Create and list tenants." group:"Operate"`
