@@ -21,7 +21,7 @@ import (
 //	uuid         schemas.ID, []byte of 16 (empty = NULL), [16]byte, string (empty = NULL)
 //	timestamptz  int64 (unix µs), time.Time
 //	date         int64 (unix µs), time.Time
-//	smallint, int, bigint   any Go integer that fits; bool for 0 and 1
+//	smallint, int, bigint   any Go integer that fits; a protobuf enum's number; bool for 0 and 1
 //	float8       float64, float32, any integer
 //	bool         bool
 //	text         string, fmt.Stringer, []byte; a protobuf enum: "SEVERITY_INFO" becomes "info"
@@ -180,6 +180,8 @@ func intOf(v any) (int64, error) {
 		return int64(x), nil
 	case bool:
 		return int64(boolByte(x)), nil
+	case protoreflect.Enum:
+		return int64(x.Number()), nil
 	}
 	return 0, fmt.Errorf("%T for an integer", v)
 }

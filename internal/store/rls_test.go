@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -140,4 +141,14 @@ func exec(t *testing.T, c *pgx.Conn, q string, args ...any) {
 	if _, err := c.Exec(t.Context(), q, args...); err != nil {
 		t.Fatalf("%s: %v", q, err)
 	}
+}
+
+func connect(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
 }

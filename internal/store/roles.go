@@ -21,12 +21,19 @@ const (
 	AnalystRole = "edgepulse_analyst" // can't log in; CreateAnalyst makes logins below it
 )
 
+// roleLock is the key of the advisory lock under which roles are made.
+const roleLock = 0x65705f726f6c6573 // "ep_roles"
+
 func ensureRoles(ctx context.Context, cfg MigrateConfig) error {
 	conn, err := pgx.Connect(ctx, cfg.OwnerDSN)
 	if err != nil {
 		return fmt.Errorf("connect as owner: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	// Two processes that alter one role at once would both fail; ends with the connection.
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(roleLock)); err != nil {
+		return fmt.Errorf("lock roles: %w", err)
+	}
 	for _, r := range []struct{ name, options, password string }{
 		{WriterRole, "LOGIN", cfg.WriterPassword},
 		{AppRole, "LOGIN", cfg.AppPassword},
