@@ -266,6 +266,28 @@ func TestFullLogIs503(t *testing.T) {
 	t.Fatal("a log of 8 KiB takes 100 requests")
 }
 
+// TestBrokerAway: no answer from the broker is 503 within the time-out, for all who
+// gathered; none of it hangs, and draining still works.
+func TestBrokerAway(t *testing.T) {
+	b := newBench(t, func(c *Config, _ *Deps) { c.AppendTimeout = 300 * time.Millisecond })
+	if w := b.ingest(oneMetric("d")); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	b.broker.server.Shutdown()
+	var all []<-chan *httptest.ResponseRecorder
+	for i := range 20 {
+		all = append(all, b.send(b.key, oneMetric(fmt.Sprint("d", i))))
+	}
+	for _, r := range all {
+		if w := <-r; w.Code != http.StatusServiceUnavailable || problemOf(t, w).Code != "log_unavailable" {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	if err := b.server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wildClock jumps back and forth.
 type wildClock struct{}
 

@@ -1,15 +1,18 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/schemas/apikey"
 )
 
 func TestIdempotency(t *testing.T) {
@@ -169,5 +172,54 @@ func TestBearer(t *testing.T) {
 	}
 	if w := b.do(http.MethodPost, "/v1/ingest", "", strings.NewReader(oneMetric("d"))); w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
 		t.Fatal(w.Code, w.Header())
+	}
+}
+
+// slowKeys answers strangers only when told to.
+type slowKeys struct {
+	Keys
+	known   string
+	entered chan struct{}
+	release chan struct{}
+}
+
+func (k *slowKeys) LookupKey(ctx context.Context, id string) (KeyRecord, error) {
+	if id != k.known {
+		k.entered <- struct{}{}
+		<-k.release
+	}
+	return k.Keys.LookupKey(ctx, id)
+}
+
+// TestInventedKeysDoNotCrowdOutRealOnes: however many unknown ids are presented, few
+// look-ups run at a time, and a known key is refreshed beside them.
+func TestInventedKeysDoNotCrowdOutRealOnes(t *testing.T) {
+	slow := &slowKeys{entered: make(chan struct{}, 100), release: make(chan struct{})}
+	b := newBench(t, func(_ *Config, d *Deps) { slow.Keys, d.Keys = d.Keys, slow })
+	slow.known, _, _ = apikey.Parse(b.key)
+	if w := b.ingest(oneMetric("d")); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	var all []<-chan *httptest.ResponseRecorder
+	for range 50 {
+		invented, _, _ := apikey.New("test", []byte("other"))
+		all = append(all, b.send(invented, oneMetric("d")))
+	}
+	for range cap(b.server.auth.strangers) {
+		<-slow.entered
+	}
+	b.wall.advance(5 * time.Second)
+	if w := b.ingest(oneMetric("d")); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	if n := len(slow.entered); n != 0 {
+		t.Fatalf("%d more look-ups", n)
+	}
+	close(slow.release)
+	for _, r := range all {
+		// Those that waited too long for their turn are 503.
+		if w := <-r; w.Code != http.StatusUnauthorized && w.Code != http.StatusServiceUnavailable {
+			t.Fatal(w.Code, w.Body)
+		}
 	}
 }
