@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type authenticator struct {
 	wall   func() time.Time
 	flight singleflight.Group
 	dummy  []byte // compared with when there is no record: the same work
+	// strangers bounds the look-ups of ids that are not known: anyone can invent
+	// them, and they must not keep the store from answering for real keys.
+	strangers chan struct{}
 
 	mu    sync.Mutex
 	known map[string]knownKey
@@ -46,7 +50,8 @@ const maxKnownKeys = 100_000
 
 func newAuthenticator(keys Keys, cfg *Config, wall func() time.Time) *authenticator {
 	dummy := sha256.Sum256([]byte("no such key"))
-	return &authenticator{keys: keys, pepper: []byte(cfg.Pepper), ttl: cfg.KeyTTL, grace: cfg.KeyGrace, wall: wall, dummy: dummy[:], known: map[string]knownKey{}}
+	return &authenticator{keys: keys, pepper: []byte(cfg.Pepper), ttl: cfg.KeyTTL, grace: cfg.KeyGrace, wall: wall, dummy: dummy[:],
+		strangers: make(chan struct{}, 8), known: map[string]knownKey{}}
 }
 
 // verify returns the record of a presented key, errUnauthorized, or why the store could not be asked.
@@ -82,6 +87,14 @@ func (a *authenticator) lookup(ctx context.Context, id string) (knownKey, error)
 		// The look-up serves all who wait for it, so the first one's leaving must not end it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
+		if !ok || k.absent {
+			select {
+			case a.strangers <- struct{}{}:
+				defer func() { <-a.strangers }()
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
 		asked := a.wall()
 		record, err := a.keys.LookupKey(ctx, id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -91,7 +104,7 @@ func (a *authenticator) lookup(ctx context.Context, id string) (knownKey, error)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if len(a.known) >= maxKnownKeys {
-			clear(a.known)
+			maps.DeleteFunc(a.known, func(_ string, k knownKey) bool { return k.absent || a.wall().Sub(k.asked) > a.grace })
 		}
 		a.known[id] = fresh
 		return fresh, nil

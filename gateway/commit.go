@@ -152,7 +152,7 @@ func (s *Server) appendSystem(ctx context.Context, partitions []int, size int, e
 			failed = fmt.Errorf("partition %d of %d", p, len(s.committers))
 			break
 		}
-		sub := &submission{ctx: ctx, size: size, done: done, encode: func(group []byte, _ int64) []byte { return encode(group) }}
+		sub := &submission{ctx: ctx, size: size, system: true, done: done, encode: func(group []byte, _ int64) []byte { return encode(group) }}
 		if failed = s.committers[p].submit(sub); failed != nil {
 			break
 		}

@@ -75,6 +75,8 @@ func (c Config) Check() error {
 		return bad("inflight", "expected inflight >= tenant-share >= max-wire + max-inflated")
 	case c.AppendTimeout <= 0:
 		return bad("append-timeout", "expected a positive duration")
+	case c.MaxAdvance < time.Second:
+		return bad("max-advance", "expected at least 1s")
 	case c.TickChunk < 1 || c.TickChunk > 10000:
 		return bad("tick-chunk", "expected 1 to 10000")
 	}

@@ -96,13 +96,15 @@ type Queries interface {
 type (
 	DeviceFilter struct{ ExternalID string }
 	MetricFilter struct {
-		DeviceID schemas.ID
-		Name     string
+		DeviceID         schemas.ID
+		DeviceExternalID string
+		Name             string
 	}
 	// SeriesFilter names one metric; MetricID is always set.
 	SeriesFilter struct {
-		MetricID schemas.ID
-		Range    api.Range
+		MetricID    schemas.ID
+		Range       api.Range
+		OldestFirst bool // else newest first, as every list
 	}
 	AnomalyFilter struct {
 		MetricID, DeviceID schemas.ID

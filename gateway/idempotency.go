@@ -102,10 +102,10 @@ func (c *idempotency) drop(el *list.Element) {
 	c.order.Remove(el)
 }
 
-// validIdempotencyKey: 1 to 64 printable ASCII characters.
+// validIdempotencyKey: 1 to 64 printable ASCII characters, no spaces: proxies trim them.
 func validIdempotencyKey(k string) bool {
 	for i := range len(k) {
-		if k[i] < 0x20 || k[i] > 0x7e {
+		if k[i] <= ' ' || k[i] > 0x7e {
 			return false
 		}
 	}

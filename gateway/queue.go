@@ -14,7 +14,8 @@ type submission struct {
 	size   int // about what it adds to a group
 	// encode appends the framed entries; receivedAt is final and monotonic.
 	encode     func(group []byte, receivedAt int64) []byte
-	receivedAt int64 // when the request came, µs; 0 for ticks and controls
+	receivedAt int64 // when the request came, µs
+	system     bool  // a tick or control: goes before requests
 	done       chan<- outcome
 }
 
@@ -49,7 +50,7 @@ func newQueue() *queue { return &queue{lanes: map[schemas.ID]*lane{}} }
 
 func (q *queue) push(s *submission) {
 	q.bytes += s.size
-	if s.receivedAt == 0 {
+	if s.system {
 		q.system = append(q.system, s)
 		return
 	}

@@ -63,8 +63,9 @@ func (s *Server) handleDevices(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) handleMetrics(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "device_id", "name", "limit", "cursor")
-	req, f := p.page(pageDefault, pageMost), MetricFilter{DeviceID: p.id("device_id", false), Name: p.name("name")}
+	p := readParams(r, "device_id", "device_external_id", "name", "limit", "cursor")
+	req := p.page(pageDefault, pageMost)
+	f := MetricFilter{DeviceID: p.id("device_id", false), DeviceExternalID: p.name("device_external_id"), Name: p.name("name")}
 	answerPage(s, w, r, p, func() (api.Page[api.Metric], error) {
 		return s.deps.Queries.ListMetrics(r.Context(), keyFrom(r).TenantID, req, f)
 	})
@@ -72,8 +73,9 @@ func (s *Server) handleMetrics(w http.ResponseWriter, r *http.Request) {
 
 // seriesParams are those of datapoints and scores.
 func seriesParams(r *http.Request) (*params, api.PageRequest, SeriesFilter) {
-	p := readParams(r, "metric_id", "from", "to", "limit", "cursor")
-	return p, p.page(seriesDefault, seriesMost), SeriesFilter{MetricID: p.id("metric_id", true), Range: p.between()}
+	p := readParams(r, "metric_id", "from", "to", "order", "limit", "cursor")
+	return p, p.page(seriesDefault, seriesMost),
+		SeriesFilter{MetricID: p.id("metric_id", true), Range: p.between(), OldestFirst: p.oneOf("order", "newest", "oldest") == "oldest"}
 }
 
 func (s *Server) handleDatapoints(w http.ResponseWriter, r *http.Request) {

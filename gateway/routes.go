@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -59,6 +60,9 @@ func (s *Server) routes() http.Handler {
 	return s.envelope(mux)
 }
 
+// quiet routes are asked so often that their successes are told by metrics only.
+var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true}
+
 type requestIDKey struct{}
 
 func requestID(ctx context.Context) string {
@@ -95,7 +99,11 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 			}
 			took := time.Since(start)
 			s.metrics.request(route, rec.status, took)
-			s.logger.Info("request", "request_id", id, "method", r.Method, "route", route, "status", rec.status,
+			level := slog.LevelInfo
+			if rec.status < 300 && quiet[route] {
+				level = slog.LevelDebug
+			}
+			s.logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "route", route, "status", rec.status,
 				"bytes", rec.bytes, "ms", float64(took.Microseconds())/1000)
 		}()
 		handler, pattern := mux.Handler(r)
