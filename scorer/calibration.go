@@ -131,6 +131,11 @@ func (t tail) score(r float64) float64 {
 	return ln5 + lnKnotRatio*(r-t.a)/(t.b-t.a)
 }
 
+func (e *excess) code(c *coder) {
+	c.float(&e.mean)
+	c.count(&e.n, excessMemory)
+}
+
 // quantile interpolates linearly between ranks.
 func (c *calibrator) quantile(p float64) float64 {
 	at := p * float64(len(c.sorted)-1)
@@ -173,8 +178,7 @@ func (c *calibrator) code(k *coder) {
 	k.count(&c.seen, reservoirHorizon)
 	c.span.code(k)
 	for i := range c.beyond {
-		k.float(&c.beyond[i].mean)
-		k.count(&c.beyond[i].n, excessMemory)
+		c.beyond[i].code(k)
 	}
 	k.sortedFloats(&c.sorted, cap(c.sorted))
 }

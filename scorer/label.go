@@ -102,7 +102,9 @@ func (e *event) compare(values *ring, floor float64) {
 		past[k] = abs(past[k] - e.median)
 	}
 	slices.Sort(past[:n])
-	e.scale = max(1.4826*past[n/2], floor, 1e-30)
+	// Where most values are equal the MAD is zero; half the usual difference is
+	// below the scale of any noise and still one of the metric's own.
+	e.scale = max(1.4826*past[n/2], sqrt(e.jitter)/2, floor, 1e-30)
 }
 
 // shape is what the rows of an event look like, in scales before the onset.
@@ -171,8 +173,11 @@ func (e *event) judge(values *ring) (Label, SubLabel) {
 	if s.n < eventLeast {
 		return label, NoSubLabel
 	}
-	if share := levelShare * float64(s.n); float64(s.above) > share || float64(s.below) > share {
-		return label, Level
+	switch share := levelShare * float64(s.n); {
+	case float64(s.above) > share:
+		return Spike, Level
+	case float64(s.below) > share:
+		return Drop, Level
 	}
 	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 && 4*(s.above+s.below) >= max(s.n, 12) {
 		if last := Label(e.label); last == Spike || last == Drop {

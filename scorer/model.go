@@ -136,7 +136,7 @@ func (m *Model) stepFor(o *Observation) float64 {
 
 func (m *Model) judge(r *row, v *Verdict) {
 	for i := range ranked {
-		m.scores[i] = m.calibration[i].score(ranked[i].value(m, r), &m.rng)
+		m.scores[i] = ranked[i].weight * m.calibration[i].score(ranked[i].value(m, r), &m.rng)
 	}
 	m.scores[fastIndex] = m.fast.score(r.extreme, r.x, m.span.width())
 	m.scores[patternIndex] = m.pattern.score(r, m.anchor)

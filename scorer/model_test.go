@@ -94,9 +94,8 @@ func TestPrefixInvariance(t *testing.T) {
 // A model that goes through its stored form anywhere continues bit for bit.
 func TestSnapshotContinues(t *testing.T) {
 	for seed := range uint64(6) {
-		obs := synthetic(seed, 1300)
-		want := run(NewModel(seed), obs)
-		m := NewModel(seed)
+		obs := stream(seed, 1300)
+		whole, m := NewModel(seed), NewModel(seed)
 		for i, o := range obs {
 			if i%97 == int(seed) || i < 70 && i%7 == 0 {
 				b := m.AppendState([]byte("prefix"))[len("prefix"):]
@@ -107,10 +106,15 @@ func TestSnapshotContinues(t *testing.T) {
 				if !bytes.Equal(m.AppendState(nil), b) {
 					t.Fatalf("seed %d row %d: bytes change through decoding", seed, i)
 				}
+				var got, want Verdict
+				m.Silence(o.TS+40*minute, o.TS, &got)
+				whole.Silence(o.TS+40*minute, o.TS, &want)
+				sameVerdicts(t, fmt.Sprintf("seed %d silence at %d", seed, i), []Verdict{got}, []Verdict{want})
 			}
-			var v Verdict
-			m.Observe(o, &v)
-			sameVerdicts(t, fmt.Sprintf("seed %d row %d", seed, i), []Verdict{v}, want[i:i+1])
+			var got, want Verdict
+			m.Observe(o, &got)
+			whole.Observe(o, &want)
+			sameVerdicts(t, fmt.Sprintf("seed %d row %d", seed, i), []Verdict{got}, []Verdict{want})
 		}
 	}
 }

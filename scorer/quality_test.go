@@ -22,8 +22,9 @@ func TestQualityCorpus(t *testing.T) {
 	if data == "" || out == "" {
 		t.Skip("set EDGEPULSE_QUALITY_DATA and EDGEPULSE_QUALITY_OUT to score a corpus")
 	}
-	var rows int
+	var rows, stateMost int
 	var spent time.Duration
+	var early, settled tally
 	err := filepath.WalkDir(data, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".csv" {
 			return err
@@ -37,15 +38,43 @@ func TestQualityCorpus(t *testing.T) {
 		verdicts, m := scoreSeries(&s)
 		spent += time.Since(begin)
 		rows += len(s.ts)
-		if n := len(m.AppendState(nil)); n > maxStateBytes {
-			t.Errorf("%s: %d state bytes", rel, n)
+		stateMost = max(stateMost, len(m.AppendState(nil)))
+		for i, v := range verdicts {
+			switch inside := v.Lower <= v.Value && v.Value <= v.Upper; {
+			case i >= 60 && i < 300:
+				early.add(v.Severity >= Warning && v.RawAlarm > 0, inside)
+			case i >= trustedRows:
+				settled.add(v.Severity >= Warning && v.RawAlarm > 0, inside)
+			}
 		}
 		return writeScores(filepath.Join(out, rel), &s, verdicts)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d rows, %.0f ns a row", rows, float64(spent.Nanoseconds())/float64(rows))
+	if stateMost > maxStateBytes {
+		t.Errorf("%d state bytes, budget %d", stateMost, maxStateBytes)
+	}
+	t.Logf("%d rows, %.0f ns a row with features, at most %d state bytes", rows, float64(spent.Nanoseconds())/float64(rows), stateMost)
+	t.Logf("rows 60-300: %v; rows from %d: %v", early, trustedRows, settled)
+}
+
+// tally counts warnings and rows inside the band.
+type tally struct{ rows, alarms, inside int }
+
+func (c *tally) add(alarm, inside bool) {
+	c.rows++
+	if alarm {
+		c.alarms++
+	}
+	if inside {
+		c.inside++
+	}
+}
+
+func (c tally) String() string {
+	n := float64(max(c.rows, 1))
+	return fmt.Sprintf("%.4f warned, %.4f inside the band", float64(c.alarms)/n, float64(c.inside)/n)
 }
 
 const maxStateBytes = 20 << 10
