@@ -365,7 +365,7 @@ func TestOverTheWire(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	good := DefaultConfig()
 	good.Pepper = "x"
-	if err := good.Validate(); err != nil {
+	if err := good.Check(); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Config){
@@ -375,7 +375,7 @@ func TestConfigIsChecked(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -94,7 +94,7 @@ func TestPrefixInvariance(t *testing.T) {
 // A model that goes through its stored form anywhere continues bit for bit.
 func TestSnapshotContinues(t *testing.T) {
 	for seed := range uint64(6) {
-		obs := stream(seed, 1300)
+		obs := synthetic(seed, 1300)
 		whole, m := NewModel(seed), NewModel(seed)
 		for i, o := range obs {
 			if i%97 == int(seed) || i < 70 && i%7 == 0 {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/edgepulse/edgepulse/internal/app"
@@ -68,7 +68,7 @@ type natsCmd struct {
 	app.Log  `embed:"" prefix:"log-"`
 	Dir      string `help:"Folder of the logs." default:"./data/nats" type:"path"`
 	Host     string `help:"Address to listen on." default:"127.0.0.1"`
-	Port     int    `help:"Port to listen on." default:"4222"`
+	Port     int    `help:"Port to listen on; -1 = a free one." default:"4222"`
 	User     string `help:"User that clients name." default:"edgepulse" env:"EDGEPULSE_NATS_USER"`
 	Password string `help:"Password that clients name; random and printed when empty." env:"EDGEPULSE_NATS_PASSWORD"`
 	MaxBytes int64  `help:"Most bytes on disk; 0 = half of what is free." default:"0"`
@@ -87,7 +87,7 @@ func (c *natsCmd) Run(ctx context.Context) error {
 	}
 	user, password := n.Credentials()
 	if c.Password == "" {
-		fmt.Fprintf(os.Stdout, "EDGEPULSE_NATS_URL=nats://%s:%s@%s:%d\n", user, password, c.Host, c.Port)
+		fmt.Printf("EDGEPULSE_NATS_URL=%s\n", strings.Replace(n.ClientURL(), "://", "://"+user+":"+password+"@", 1))
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("url", n.ClientURL()), slog.Bool("sync_always", n.SyncAlways()))
 	<-ctx.Done()

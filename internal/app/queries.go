@@ -35,6 +35,13 @@ func text(id schemas.ID) string {
 	return id.String()
 }
 
+func order(f gateway.SeriesFilter) store.Order {
+	if f.OldestFirst {
+		return store.Oldest
+	}
+	return store.Newest
+}
+
 // keys finds API keys for the gateway.
 type keys struct{ s *store.Store }
 
@@ -63,11 +70,11 @@ func (q queries) ListMetrics(ctx context.Context, t schemas.ID, p api.PageReques
 }
 
 func (q queries) Datapoints(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Datapoint], error) {
-	return page(q.s.Datapoints(ctx, t, f.MetricID.String(), f.Range, p, store.Newest))
+	return page(q.s.Datapoints(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
 }
 
 func (q queries) Scores(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Score], error) {
-	return page(q.s.Scores(ctx, t, f.MetricID.String(), f.Range, p, store.Newest))
+	return page(q.s.Scores(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
 }
 
 func (q queries) Anomalies(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AnomalyFilter) (api.Page[api.Score], error) {

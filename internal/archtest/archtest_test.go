@@ -48,7 +48,7 @@ var owners = map[string][]string{
 }
 
 // appOnly: nobody imports the composition root but the command and system tests.
-var appImporters = []string{"cmd/edgepulse", "internal/app", "internal/e2e"}
+var appImporters = []string{"cmd/edgepulse", "internal/app", "internal/e2e", "internal/bench"}
 
 func TestArrowsPointDown(t *testing.T) {
 	checked := 0
