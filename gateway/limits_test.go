@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -221,5 +222,17 @@ func TestInventedKeysDoNotCrowdOutRealOnes(t *testing.T) {
 		if w := <-r; w.Code != http.StatusUnauthorized && w.Code != http.StatusServiceUnavailable {
 			t.Fatal(w.Code, w.Body)
 		}
+	}
+}
+
+type stalled struct{}
+
+func (stalled) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+func TestSlowBodyIs408(t *testing.T) {
+	b := newBench(t, nil)
+	w := b.do(http.MethodPost, "/v1/ingest", b.key, stalled{})
+	if w.Code != http.StatusRequestTimeout || problemOf(t, w).Code != "body_too_slow" || b.server.budget.total != 0 {
+		t.Fatal(w.Code, w.Body)
 	}
 }

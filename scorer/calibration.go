@@ -103,8 +103,8 @@ func (e *excess) score(s float64) float64 {
 func (c *calibrator) tail(side, median, iqr, floor float64) tail {
 	a := c.knot(side, knotA, ln5, median, iqr, floor)
 	b := c.knot(side, knotB, ln25, median, iqr, floor)
-	a = max(a, float64(.5*floor)*ln5)
-	b = max(b, a+float64(.5*floor)*lnKnotRatio)
+	a = max(a, .5*floor*ln5)
+	b = max(b, a+float64(.5*floor*lnKnotRatio))
 	return tail{a: a, b: b, scale: (b-a)/lnKnotRatio + floor}
 }
 
@@ -115,9 +115,9 @@ func (c *calibrator) knot(side, p, lnInverse, median, iqr, floor float64) float6
 	if side > 0 {
 		q = c.quantile(1-p) - median
 	}
-	support := float64(len(c.sorted)) * p
+	support := float64(float64(len(c.sorted)) * p)
 	g := support / (support + knotSupport)
-	return float64(g*math.Abs(q)) + float64((1-g)*(iqr/1.35+floor))*lnInverse
+	return float64(g*math.Abs(q)) + float64((1-g)*(iqr/1.35+floor)*lnInverse)
 }
 
 // score is linear between the knots; beyond the last see calibrator.score.
@@ -138,7 +138,7 @@ func (e *excess) code(c *coder) {
 
 // quantile interpolates linearly between ranks.
 func (c *calibrator) quantile(p float64) float64 {
-	at := p * float64(len(c.sorted)-1)
+	at := float64(p * float64(len(c.sorted)-1))
 	i := int(at)
 	lo := float64(c.sorted[i])
 	if i+1 == len(c.sorted) {

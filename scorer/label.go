@@ -121,7 +121,7 @@ func (e *event) shape(values *ring) shape {
 	s := shape{n: min(int(e.rows), int(values.n))}
 	third := max(s.n/3, 1)
 	var sx, sxx, stx, last float64
-	center := float64(s.n-1) / 2
+	center := float64(float64(s.n-1) / 2)
 	for i := range s.n {
 		x := values.back(s.n - 1 - i)
 		z := (x - e.median) / e.scale
@@ -148,7 +148,7 @@ func (e *event) shape(values *ring) shape {
 		stx += float64((float64(i) - center) * z)
 	}
 	n := float64(s.n)
-	s.correlation = correlation(stx, float64(n*(n*n-1))/12, sxx-float64(sx*sx)/n)
+	s.correlation = correlation(stx, float64(n*(float64(n*n)-1))/12, sxx-float64(sx*sx)/n)
 	return s
 }
 

@@ -3,6 +3,7 @@ package scorer
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,17 +11,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edgepulse/edgepulse/scorer/internal/splitmix"
 )
 
 // TestQualityCorpus scores every CSV under EDGEPULSE_QUALITY_DATA (columns
 // timestamp, value) and writes timestamp,value,anomaly_score,alarm_score to the
 // same relative paths under EDGEPULSE_QUALITY_OUT, for tools that judge labelled
-// corpora. It asserts only what holds for any data; without the two variables
-// there is nothing to do.
+// corpora:
+//
+//	EDGEPULSE_QUALITY_DATA=... EDGEPULSE_QUALITY_OUT=... go test -run TestQualityCorpus -v ./scorer
+//
+// Without the two variables it scores a small corpus of its own.
 func TestQualityCorpus(t *testing.T) {
 	data, out := os.Getenv("EDGEPULSE_QUALITY_DATA"), os.Getenv("EDGEPULSE_QUALITY_OUT")
 	if data == "" || out == "" {
-		t.Skip("set EDGEPULSE_QUALITY_DATA and EDGEPULSE_QUALITY_OUT to score a corpus")
+		data, out = syntheticCorpus(t), t.TempDir()
 	}
 	var rows, stateMost int
 	var spent time.Duration
@@ -52,11 +58,40 @@ func TestQualityCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if rows == 0 {
+		t.Fatalf("no rows under %s", data)
+	}
+	if settled.inside < settled.rows*9/10 {
+		t.Errorf("rows from %d: %v", trustedRows, settled)
+	}
 	if stateMost > maxStateBytes {
 		t.Errorf("%d state bytes, budget %d", stateMost, maxStateBytes)
 	}
 	t.Logf("%d rows, %.0f ns a row with features, at most %d state bytes", rows, float64(spent.Nanoseconds())/float64(rows), stateMost)
 	t.Logf("rows 60-300: %v; rows from %d: %v", early, trustedRows, settled)
+}
+
+// syntheticCorpus writes two noisy daily waves, one with a repeated timestamp.
+func syntheticCorpus(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for seed := range uint64(2) {
+		rng := splitmix.Source{State: seed}
+		var b strings.Builder
+		b.WriteString("timestamp,value\n")
+		for i := range 2000 {
+			at := time.Unix(1_700_000_000+int64(i)*300, 0).UTC()
+			line := fmt.Sprintf("%s,%g\n", at.Format(time.RFC3339), 10+3*math.Sin(float64(i)*2*math.Pi/288)+gauss(&rng))
+			b.WriteString(line)
+			if seed == 1 && i == 999 {
+				b.WriteString(line)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("wave%d.csv", seed)), []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // tally counts warnings and rows inside the band.

@@ -208,4 +208,3 @@ func appendFloat(b []byte, f float64) []byte {
 }
 
 func readFloat(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
-

@@ -41,6 +41,7 @@ type cli struct {
 	Topology   topologyCmd               `cmd:"" help:"Print the map of the logs." group:"About"`
 	Config     configCmd                 `cmd:"" help:"Print the effective settings and where each comes from." group:"About"`
 	Version    versionCmd                `cmd:"" help:"Print the version." group:"About"`
+	Bench      benchCmd                  `cmd:"" help:"Measure the whole service on this machine." group:"Operate"`
 	Completion kongcompletion.Completion `cmd:"" help:"Print shell completion." group:"About"`
 }
 

@@ -70,3 +70,18 @@ func (s *Store) TenantOfEvent(ctx context.Context, eventID string) (schemas.ID, 
 	err = s.owner.QueryRow(ctx, `SELECT tenant_id FROM alert_events WHERE event_id = $1`, uuidOf(id)).Scan(&tenant)
 	return tenant.Bytes, orNotFound(err)
 }
+
+// DatapointTotals counts the stored points of all tenants and the bytes that all
+// projected tables take with their indexes.
+func (s *Store) DatapointTotals(ctx context.Context) (points, bytes int64, err error) {
+	if s.owner == nil {
+		return 0, 0, fmt.Errorf("count datapoints: %w", ErrNoRole)
+	}
+	err = s.owner.QueryRow(ctx, `SELECT (SELECT count(*) FROM datapoints),
+		(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		 WHERE n.nspname = 'public' AND c.relkind = 'r')`).Scan(&points, &bytes)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count datapoints: %w", err)
+	}
+	return points, bytes, nil
+}
