@@ -62,15 +62,15 @@ func ReadRoot(ctx context.Context, cfg *Config, b *stream.Broker, partition int,
 	if !errors.Is(err, stream.ErrNoRoot) || cfg.Objects.Archive == "" {
 		return nil, "", err
 	}
-	blobs, err := archive.Open(ctx, cfg.Objects.Archive, archive.EnvCredentials())
+	blobs, err := archive.Open(ctx, cfg.Objects.Archive, objectCredentials())
 	if err != nil {
 		return nil, "", err
 	}
-	r, err := archive.ReadRoot(ctx, blobs, string(stream.Ingest), partition, root)
+	m, err := archive.ReadRoot(ctx, blobs, stream.Ingest, partition, root)
 	if err != nil {
 		return nil, "", fmt.Errorf("read root %d of %s from the archive: %w", root, stream.StreamName(stream.Ingest, partition), err)
 	}
-	return r, "archive", nil
+	return m.Payload, "archive", nil
 }
 
 // payloadsOf picks the device objects of one device out of a group.
@@ -132,7 +132,7 @@ func OpenSnapshots(ctx context.Context, cfg *Config) (stream.Blobs, error) {
 	if url == "" {
 		return nil, errors.New("no place for snapshots: set EDGEPULSE_SNAPSHOT_URL")
 	}
-	return archive.Open(ctx, url, archive.EnvCredentials())
+	return archive.Open(ctx, url, objectCredentials())
 }
 
 // deviceOf names the device of a verbatim device object; Nil when it does not decode.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
@@ -31,11 +32,11 @@ func TestAlertEventsWithDeliveries(t *testing.T) {
 	})
 	hook := schemas.WebhookID(opened, endpoint)
 	w.apply(stream.Deliveries, func(rows *stream.RowSet) {
-		add := func(kind schemas.DeliveryKind, attempt uint32, second int, outcome schemas.DeliveryOutcome, status uint32, next any) {
+		add := func(kind schemas.DeliveryKind, attempt uint32, second int, outcome schemas.DeliveryOutcome, status uint32, next *time.Time) {
 			rows.Add(deliverySpec, w.tenant, endpoint, hook, opened, kind, attempt, us(second), outcome, status, "", next, uint64(attempt), 0)
 		}
 		add(schemas.DeliveryKind_DELIVERY_KIND_PLANNED, 0, 30, schemas.DeliveryOutcome_DELIVERY_OUTCOME_UNSPECIFIED, 0, nil)
-		add(schemas.DeliveryKind_DELIVERY_KIND_ATTEMPTED, 1, 31, schemas.DeliveryOutcome_DELIVERY_OUTCOME_RETRY, 503, us(36))
+		add(schemas.DeliveryKind_DELIVERY_KIND_ATTEMPTED, 1, 31, schemas.DeliveryOutcome_DELIVERY_OUTCOME_RETRY, 503, new(at(36)))
 		add(schemas.DeliveryKind_DELIVERY_KIND_ATTEMPTED, 2, 36, schemas.DeliveryOutcome_DELIVERY_OUTCOME_DELIVERED, 200, nil)
 	})
 	ctx := t.Context()

@@ -16,7 +16,8 @@ import (
 	"github.com/edgepulse/edgepulse/schemas"
 )
 
-// The Go types a projected row may hold, by column type. nil is NULL everywhere.
+// The Go types a projected row may hold, by column type. nil is NULL everywhere,
+// and so is a nil pointer; *time.Time, *float64, *int64 and *string stand for what they point to.
 //
 //	uuid         schemas.ID, []byte of 16 (empty = NULL), [16]byte, string (empty = NULL)
 //	timestamptz  int64 (unix µs), time.Time
@@ -56,7 +57,7 @@ func appendField(b []byte, oid uint32, v any) ([]byte, error) {
 }
 
 func appendValue(b []byte, oid uint32, v any) (_ []byte, null bool, err error) {
-	if v == nil {
+	if v = pointee(v); v == nil {
 		return b, true, nil
 	}
 	switch oid {
@@ -91,6 +92,31 @@ func appendValue(b []byte, oid uint32, v any) (_ []byte, null bool, err error) {
 		return appendTextArray(b, v)
 	}
 	return nil, false, fmt.Errorf("column type %d is not supported", oid)
+}
+
+// pointee is what v points to, nil for a nil pointer, v itself for anything else.
+func pointee(v any) any {
+	switch p := v.(type) {
+	case *time.Time:
+		if p != nil {
+			return *p
+		}
+	case *float64:
+		if p != nil {
+			return *p
+		}
+	case *int64:
+		if p != nil {
+			return *p
+		}
+	case *string:
+		if p != nil {
+			return *p
+		}
+	default:
+		return v
+	}
+	return nil
 }
 
 func boolByte(x bool) byte {

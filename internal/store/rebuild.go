@@ -29,7 +29,7 @@ func (s *Store) TruncateProjected(ctx context.Context, logs ...stream.LogName) e
 			return fmt.Errorf("truncate projection of %s: nothing is projected from that log", log)
 		}
 		spec, _ := stream.Spec(log)
-		tables, names, stages = append(tables, t...), append(names, string(log)), append(stages, spec.Writer)
+		tables, names, stages = append(tables, t...), append(names, string(log)), append(stages, spec.Writer, "projector_"+strings.ToLower(string(log)))
 	}
 	if len(tables) == 0 {
 		return nil

@@ -197,6 +197,7 @@ func TestTruncateProjected(t *testing.T) {
 	w.declare()
 	w.apply(stream.Scores, func(rows *stream.RowSet) {
 		w.score(rows, 1, schemas.Severity_SEVERITY_INFO, 1)
+		rows.Add(deadSpec, "projector_scores", 0, uint64(1), uint32(0), "reason", "", w.tenant, nil)
 		rows.Add(deadSpec, "scorer", 0, uint64(1), uint32(0), "reason", "", w.tenant, nil)
 	})
 	w.apply(stream.Points, func(rows *stream.RowSet) {

@@ -71,7 +71,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}{
 		{&s.owner, "owner", cfg.OwnerDSN, cfg.OwnerConns, 2, nil},
 		{&s.writer, "writer", cfg.WriterDSN, cfg.WriterConns, 8, nil},
-		{&s.app, "app", cfg.AppDSN, cfg.AppConns, 16, map[string]string{"statement_timeout": cfg.StatementTimeout}},
+		{&s.app, "app", cfg.AppDSN, cfg.AppConns, 16, map[string]string{
+			"statement_timeout": cfg.StatementTimeout,
+			// Pages are short: starting a worker or a compiler costs more than the query.
+			"max_parallel_workers_per_gather": "0", "jit": "off",
+		}},
 	} {
 		if p.dsn == "" {
 			continue
