@@ -31,6 +31,7 @@ type cli struct {
 	Score  scoreCmd  `cmd:"" help:"Score CSV files without a server, through the folds of the service." group:"Data"`
 	Trace  traceCmd  `cmd:"" help:"Walk an alert back to the bytes it came from." group:"Data"`
 
+	Alerts     alertsCmd     `cmd:"" help:"Follow the alerts of a running service." group:"Operate"`
 	Tenant     tenantCmd     `cmd:"" help:"Create and list tenants." group:"Operate"`
 	Key        keyCmd        `cmd:"" help:"Create, list and revoke API keys." group:"Operate"`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database schema up to date." group:"Operate"`
