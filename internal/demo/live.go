@@ -24,9 +24,9 @@ func (d *Demo) Run(ctx context.Context) error {
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	saved := time.Now()
-	for round := 0; ; round++ {
+	for {
 		from := d.state.SentTo
-		cfg, err := Live(from, round)
+		cfg, err := Live(from, d.state.Round)
 		if err != nil {
 			return err
 		}
@@ -34,6 +34,7 @@ func (d *Demo) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.state.Round++ // also when the round is cut short: a restart shows other metrics
 		for end := from.Add(RoundLength); d.state.SentTo.Before(end); {
 			select {
 			case <-ctx.Done():

@@ -21,6 +21,7 @@ type state struct {
 	HistoryDone bool      `json:"history_done"`
 
 	SentTo time.Time `json:"sent_to"` // live points before this are at the service
+	Round  int       `json:"round"`   // of anomalies, the next one to begin
 }
 
 func loadState(path string) (state, error) {
