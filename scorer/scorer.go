@@ -18,10 +18,6 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// idleLifetime is how long a metric without evaluations keeps its model, in
-// microseconds of ticked time.
-const idleLifetime = 35 * 24 * 3600 * 1e6
-
 // Fold is the scorer's core.
 type Fold struct {
 	state   *stream.State
