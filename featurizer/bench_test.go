@@ -56,6 +56,36 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
+// BenchmarkAddHard feeds what makes sums be rebuilt and samples be moved.
+func BenchmarkAddHard(b *testing.B) {
+	for name, value := range map[string]func(i int, x float64) float64{
+		"constant":        func(int, float64) float64 { return 7.3 },
+		"outlier-each-3":  func(i int, x float64) float64 { return x + float64(b2u(i%3 == 0))*1e12 },
+		"outlier-per-305": func(i int, x float64) float64 { return 1e9 + x + float64(b2u(i%305 == 0))*1e12 },
+		"fading":          func(i int, x float64) float64 { return x * math.Pow(.5, float64(i%900)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			w, f := filled(1_000_000, 50_000)
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				ts, x := f.next()
+				i++
+				w.Add(ts, value(i, x))
+			}
+		})
+	}
+	b.Run("half-late", func(b *testing.B) {
+		w, f := filled(1_000_000, 50_000)
+		b.ReportAllocs()
+		for b.Loop() {
+			ts, x := f.next()
+			w.Add(ts, x)
+			w.Add(ts-100_500_000, x)
+		}
+	})
+}
+
 func BenchmarkEvaluate(b *testing.B) {
 	for _, s := range shapes {
 		b.Run(s.name, func(b *testing.B) {

@@ -38,7 +38,11 @@ func (b *buckets) on() bool { return b.span != 0 }
 
 // start empties the buckets and sets their width to span/count, rounded up.
 func (b *buckets) start(span int64, count int) {
-	*b = buckets{span: span, width: (span + int64(count) - 1) / int64(count), list: b.list[:0]}
+	list := b.list[:0]
+	if list == nil {
+		list = make([]bucket, 0, count+2)
+	}
+	*b = buckets{span: span, width: (span + int64(count) - 1) / int64(count), list: list}
 }
 
 // add puts a point into its bucket and reports whether it opened the newest one.

@@ -26,7 +26,7 @@ func (s *samples) pop() sample {
 
 // insert puts a sample at position i of live.
 func (s *samples) insert(i int, ts int64, value float64) {
-	if len(s.buf) == cap(s.buf) && s.head > len(s.buf)/8 {
+	if len(s.buf) == cap(s.buf) && s.head > len(s.buf)/16 {
 		s.buf = s.buf[:copy(s.buf, s.buf[s.head:])]
 		s.head = 0
 	}
@@ -35,6 +35,12 @@ func (s *samples) insert(i int, ts int64, value float64) {
 		copy(live[i+1:], live[i:])
 		live[i] = sample{ts, value}
 	}
+}
+
+// refit moves the samples to an array of their size and an eighth.
+func (s *samples) refit() {
+	live := s.live()
+	*s = samples{buf: append(make([]sample, 0, len(live)+len(live)/8+2), live...)}
 }
 
 // search returns the position of the first sample at or after ts, and whether it is at ts.

@@ -22,7 +22,7 @@ func (l *scaleLearner) learn(std float64, count int) {
 		l.n++
 	}
 	if l.n > scaleTrust && l.value > 0 {
-		std = min(std, 3*l.value)
+		std = min(std, float64(3*l.value))
 	}
 	l.value += (std - l.value) / float64(l.n)
 }

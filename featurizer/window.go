@@ -209,6 +209,7 @@ func (w *Window) evict() {
 		w.fillBuckets()
 		w.order, w.sums = nil, moments{}
 		w.trim()
+		w.samples.refit()
 		return
 	}
 	w.sums.check(w.samples.live(), w.order)

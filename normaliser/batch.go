@@ -24,7 +24,7 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 		return &stream.RejectError{Reason: "bad_tenant", Detail: err.Error()}
 	}
 	// All slices are decoded before the state changes: a batch is taken or it is a dead letter.
-	total, err := f.check(b, tenant)
+	total, decoded, err := f.check(b, tenant)
 	if err != nil {
 		return err
 	}
@@ -38,6 +38,7 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 	}
 	for _, s := range b.Slices {
 		r.Bytes += uint64(len(s.Json))
+		r.Several = r.Several || s.Index > 0 || s.Offset > 0
 	}
 	repeat, reused := f.repeats(tenant, b)
 	switch {
@@ -50,25 +51,29 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 		r.Duplicate = r.Points
 	default:
 		for _, s := range b.Slices {
-			f.slice(b, tenant, s, r, out)
+			f.slice(b, tenant, s, decoded, r, out)
 		}
 	}
 	out.Emit(&schemas.Entry{Kind: &schemas.Entry_Receipt{Receipt: r}})
 	return nil
 }
 
-// check decodes every slice once and counts its points.
-func (f *Fold) check(b *schemas.Batch, tenant schemas.ID) (int, error) {
-	total := 0
+// check decodes every slice once and counts its points. What is decoded lives
+// until the next decode, so only that of a single slice is handed on.
+func (f *Fold) check(b *schemas.Batch, tenant schemas.ID) (total int, single *payload.Device, err error) {
 	for _, s := range b.Slices {
 		d, fault := f.decode(b, s)
 		if fault != nil {
-			return 0, &stream.RejectError{Reason: "payload_" + fault.Code, Tenant: tenant,
+			return 0, nil, &stream.RejectError{Reason: "payload_" + fault.Code, Tenant: tenant,
 				Detail: "the gateway accepted a device object that does not decode; nothing of the batch was stored"}
 		}
 		total += d.Points
+		single = d
 	}
-	return total, nil
+	if len(b.Slices) > 1 {
+		single = nil
+	}
+	return total, single, nil
 }
 
 func (f *Fold) decode(b *schemas.Batch, s *schemas.DeviceSlice) (*payload.Device, *payload.Fault) {
@@ -80,14 +85,13 @@ func (f *Fold) decode(b *schemas.Batch, s *schemas.DeviceSlice) (*payload.Device
 }
 
 // slice takes the samples of one device.
-func (f *Fold) slice(b *schemas.Batch, tenant schemas.ID, s *schemas.DeviceSlice, r *schemas.Receipt, out *stream.Outputs) {
+func (f *Fold) slice(b *schemas.Batch, tenant schemas.ID, s *schemas.DeviceSlice, d *payload.Device, r *schemas.Receipt, out *stream.Outputs) {
 	for _, rej := range s.Rejected {
 		r.Rejected++
 		list(r, s.Index, rej.Index, rej.Code)
 	}
-	d, fault := f.decode(b, s)
-	if fault != nil {
-		return // check has shown that it decodes
+	if d == nil {
+		d, _ = f.decode(b, s) // check has shown that it decodes
 	}
 	for _, rej := range d.Rejected {
 		if !gatewayRefused(s, uint32(rej.Index)) {

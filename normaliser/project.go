@@ -14,23 +14,26 @@ type Projection struct{}
 
 var (
 	devicesTable = &stream.TableSpec{Name: "devices",
-		Columns: []string{"device_id", "tenant_id", "external_id", "first_seen"}, Key: []string{"device_id"}}
+		Columns: []string{"device_id", "tenant_id", "device_external_id", "first_seen", "root", "partition"}, Key: []string{"device_id"}}
 	metricsTable = &stream.TableSpec{Name: "metrics",
-		Columns: []string{"metric_id", "tenant_id", "device_id", "name", "unit", "tags", "first_seen"},
+		Columns: []string{"metric_id", "tenant_id", "device_id", "name", "unit", "tags", "first_seen", "root", "partition"},
 		Key:     []string{"metric_id"}, Update: []string{"unit", "tags"}}
 	datapointsTable = &stream.TableSpec{Name: "datapoint_rows",
-		Columns: []string{"partition", "root", "tenant_id", "metric_id", "ts", "value", "flags"}}
+		Columns: []string{"tenant_id", "metric_id", "ts", "value", "root", "flags", "partition"}}
 	receiptsTable = &stream.TableSpec{Name: "ingest_batches",
-		Columns: []string{"batch_id", "part", "parts", "partition", "root", "tenant_id", "key_id", "source", "idempotency_key",
-			"received_at", "points", "accepted", "duplicate", "conflicting", "late", "rejected", "rejections", "repeat", "backfill", "bytes", "body_sha256"},
-		Key: []string{"batch_id", "part", "partition"}}
+		Columns: []string{"tenant_id", "request_id", "part", "parts", "partition", "root", "received_at", "key_id", "source", "idempotency_key",
+			"body_sha256", "bytes", "points", "accepted", "duplicate", "conflicting", "late", "rejected", "rejections", "repeat", "backfill"},
+		Key: []string{"tenant_id", "request_id", "part"}}
+	usageTable = &stream.TableSpec{Name: "usage",
+		Columns: []string{"tenant_id", "day", "requests", "points", "bytes"}, Key: []string{"tenant_id", "day"},
+		Add: []string{"requests", "points", "bytes"}}
 )
 
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
 	switch k := e.Kind.(type) {
 	case *schemas.Entry_MetricDeclared:
-		return projectMetric(k.MetricDeclared, rows)
+		return projectMetric(at, k.MetricDeclared, rows)
 	case *schemas.Entry_Points:
 		return projectPoints(at, k.Points, rows)
 	case *schemas.Entry_Receipt:
@@ -39,7 +42,7 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	return nil
 }
 
-func projectMetric(d *schemas.MetricDeclared, rows *stream.RowSet) error {
+func projectMetric(at stream.Position, d *schemas.MetricDeclared, rows *stream.RowSet) error {
 	tenant, err := schemas.IDFrom(d.TenantId)
 	if err != nil {
 		return fmt.Errorf("read tenant: %w", err)
@@ -61,8 +64,8 @@ func projectMetric(d *schemas.MetricDeclared, rows *stream.RowSet) error {
 		return fmt.Errorf("encode tags: %w", err)
 	}
 	first := time.UnixMicro(d.FirstSeen).UTC()
-	rows.Add(devicesTable, device, tenant, d.DeviceExternalId, first)
-	rows.Add(metricsTable, id, tenant, device, d.Name, d.Unit, json.RawMessage(encoded), first)
+	rows.Add(devicesTable, device, tenant, d.DeviceExternalId, first, int64(at.Root), int32(at.Partition))
+	rows.Add(metricsTable, id, tenant, device, d.Name, d.Unit, json.RawMessage(encoded), first, int64(at.Root), int32(at.Partition))
 	return nil
 }
 
@@ -86,16 +89,15 @@ func projectPoints(at stream.Position, p *schemas.Points, rows *stream.RowSet) e
 			if len(s.Flags) > 0 {
 				flags = int32(s.Flags[i])
 			}
-			rows.Add(datapointsTable, int32(at.Partition), int64(at.Root), tenant, metric, time.UnixMicro(ts).UTC(), s.Values[i], flags)
+			rows.Add(datapointsTable, tenant, metric, time.UnixMicro(ts).UTC(), s.Values[i], int64(at.Root), flags, int32(at.Partition))
 		}
 	}
 	return nil
 }
 
 type rejection struct {
-	Device uint32 `json:"device"`
-	Index  uint32 `json:"index"`
-	Code   string `json:"code"`
+	Pointer string `json:"pointer"`
+	Code    string `json:"code"`
 }
 
 func projectReceipt(at stream.Position, r *schemas.Receipt, rows *stream.RowSet) error {
@@ -103,20 +105,28 @@ func projectReceipt(at stream.Position, r *schemas.Receipt, rows *stream.RowSet)
 	if err != nil {
 		return fmt.Errorf("read tenant: %w", err)
 	}
-	id, err := schemas.ParseID(r.RequestId)
-	if err != nil {
-		return fmt.Errorf("read batch id: %w", err)
-	}
 	list := make([]rejection, len(r.Rejections))
 	for i, x := range r.Rejections {
-		list[i] = rejection{x.DeviceIndex, x.Index, x.Code}
+		list[i] = rejection{Pointer: fmt.Sprintf("/metrics/%d", x.Index), Code: x.Code}
+		if r.Several {
+			list[i].Pointer = fmt.Sprintf("/batches/%d/metrics/%d", x.DeviceIndex, x.Index)
+		}
+		if x.Code == CodeKeyReused {
+			list[i].Pointer = ""
+		}
 	}
 	encoded, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("encode rejections: %w", err)
 	}
-	rows.Add(receiptsTable, id, int32(r.Part), int32(r.Parts), int32(at.Partition), int64(at.Root), tenant, r.KeyId, r.Source, r.IdempotencyKey,
-		time.UnixMicro(r.ReceivedAt).UTC(), int32(r.Points), int32(r.Accepted), int32(r.Duplicate), int32(r.Conflicting), int32(r.Late),
-		int32(r.Rejected), json.RawMessage(encoded), r.Repeat, r.Backfill, int64(r.Bytes), append([]byte(nil), r.BodySha256...))
+	received := time.UnixMicro(r.ReceivedAt).UTC()
+	rows.Add(receiptsTable, tenant, r.RequestId, int32(r.Part), int32(r.Parts), int32(at.Partition), int64(at.Root), received,
+		r.KeyId, r.Source, r.IdempotencyKey, r.BodySha256, int64(r.Bytes), int64(r.Points), int64(r.Accepted), int64(r.Duplicate),
+		int64(r.Conflicting), int64(r.Late), int64(r.Rejected), json.RawMessage(encoded), r.Repeat, r.Backfill)
+	requests := int64(0)
+	if r.Part == 0 {
+		requests = 1
+	}
+	rows.Add(usageTable, tenant, received.Truncate(24*time.Hour), requests, int64(r.Accepted), int64(r.Bytes))
 	return nil
 }

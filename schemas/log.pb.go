@@ -2260,7 +2260,8 @@ type Receipt struct {
 	Points         uint32                 `protobuf:"varint,16,opt,name=points,proto3" json:"points,omitempty"` // in the part, before any judgement
 	Backfill       bool                   `protobuf:"varint,17,opt,name=backfill,proto3" json:"backfill,omitempty"`
 	IdempotencyKey string                 `protobuf:"bytes,18,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	Bytes          uint64                 `protobuf:"varint,19,opt,name=bytes,proto3" json:"bytes,omitempty"` // payload bytes of the part
+	Bytes          uint64                 `protobuf:"varint,19,opt,name=bytes,proto3" json:"bytes,omitempty"`     // payload bytes of the part
+	Several        bool                   `protobuf:"varint,20,opt,name=several,proto3" json:"several,omitempty"` // the body had the form with "batches"
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2426,6 +2427,13 @@ func (x *Receipt) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *Receipt) GetSeveral() bool {
+	if x != nil {
+		return x.Several
+	}
+	return false
 }
 
 // Features is one evaluation of one metric.
@@ -3743,7 +3751,7 @@ const file_log_proto_rawDesc = "" +
 	"\tmetric_id\x18\x01 \x01(\fR\bmetricId\x12\x0e\n" +
 	"\x02ts\x18\x02 \x03(\x12R\x02ts\x12\x16\n" +
 	"\x06values\x18\x03 \x03(\x01R\x06values\x12\x14\n" +
-	"\x05flags\x18\x04 \x03(\rR\x05flags\"\xb0\x04\n" +
+	"\x05flags\x18\x04 \x03(\rR\x05flags\"\xca\x04\n" +
 	"\aReceipt\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1d\n" +
 	"\n" +
@@ -3769,7 +3777,8 @@ const file_log_proto_rawDesc = "" +
 	"\x06points\x18\x10 \x01(\rR\x06points\x12\x1a\n" +
 	"\bbackfill\x18\x11 \x01(\bR\bbackfill\x12'\n" +
 	"\x0fidempotency_key\x18\x12 \x01(\tR\x0eidempotencyKey\x12\x14\n" +
-	"\x05bytes\x18\x13 \x01(\x04R\x05bytes\"\xa6\x05\n" +
+	"\x05bytes\x18\x13 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\aseveral\x18\x14 \x01(\bR\aseveral\"\xa6\x05\n" +
 	"\bFeatures\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\fR\bdeviceId\x12\x1b\n" +

@@ -4,8 +4,8 @@ package schemas
 // The first word of a list stands for the zero value.
 var (
 	severityWords = []string{"none", "info", "warning", "critical"}
-	labelWords    = []string{"", "spike", "drop", "drift", "missingness", "stuck"}
-	subLabelWords = []string{"", "level", "noise"}
+	labelWords    = []string{"none", "spike", "drop", "drift", "missingness", "stuck"}
+	subLabelWords = []string{"none", "level", "noise"}
 	warmUpWords   = []string{"warming", "calibrating", "learning", "trusted"}
 	stateWords    = []string{"", "opened", "updated", "resolved"}
 	directWords   = []string{"both", "up", "down"}
@@ -31,10 +31,10 @@ func parse(words []string, s string) (int32, bool) {
 // Word is the severity as people read it.
 func (s Severity) Word() string { return word(severityWords, int32(s)) }
 
-// Word is the label as people read it; empty for none.
+// Word is the label as people read it.
 func (l Label) Word() string { return word(labelWords, int32(l)) }
 
-// Word is the sub-label as people read it; empty for none.
+// Word is the sub-label as people read it.
 func (l SubLabel) Word() string { return word(subLabelWords, int32(l)) }
 
 // Word is the warm-up state as people read it.
@@ -58,10 +58,13 @@ func ParseSeverity(s string) (Severity, bool) {
 	return Severity(i), ok
 }
 
-// ParseLabel reads what Word wrote.
+// ParseLabel reads what Word wrote; an empty string is none.
 func ParseLabel(s string) (Label, bool) {
+	if s == "" {
+		return Label_LABEL_NONE, true
+	}
 	i, ok := parse(labelWords, s)
-	return Label(i), ok && s != ""
+	return Label(i), ok
 }
 
 // ParseDirection reads what Word wrote; an empty string is both.

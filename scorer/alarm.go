@@ -1,14 +1,13 @@
 package scorer
 
 const (
-	restlessRate   = .001
-	restlessFrom   = 4.0
-	restlessMost   = 6.0
-	restlessWeight = 2.0
-	suppressRows   = 200
-	suppressLeast  = 6
-	emitLeast      = 4.0 // less is not worth emitting, unless a severity begins below
-	suppressed     = .5  // factor on the published alarm of a row not emitted
+	restlessRate  = .001
+	restlessFrom  = 4.0
+	restlessMost  = 6.0
+	suppressRows  = 200
+	suppressLeast = 6
+	emitLeast     = 4.0 // less is not worth emitting, unless a severity begins below
+	suppressed    = .5  // factor on the published alarm of a row not emitted
 )
 
 // alarmGate turns the continuous score into one worth waking somebody for: a
@@ -22,7 +21,7 @@ type alarmGate struct {
 
 // pass returns the raw alarm of a row with score s, 0 when it is not emitted.
 func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
-	a := s / (1 + float64(restlessWeight*g.restless))
+	a := s / (1 + g.restless)
 	g.restless += float64(restlessRate * (min(max(s-restlessFrom, 0), restlessMost) - g.restless))
 	if g.age <= suppressRows {
 		g.age++

@@ -25,7 +25,7 @@ const (
 // The history is a reservoir kept sorted: replacing a random rank is the same as
 // replacing a random slot, and quantiles are look-ups.
 type calibrator struct {
-	sorted []float32
+	sorted []float32 // ascending; its capacity is the reservoir's size
 	seen   uint32
 	span   span
 	beyond [2]excess // below, above the median
@@ -103,8 +103,8 @@ func (e *excess) score(s float64) float64 {
 func (c *calibrator) tail(side, median, iqr, floor float64) tail {
 	a := c.knot(side, knotA, ln5, median, iqr, floor)
 	b := c.knot(side, knotB, ln25, median, iqr, floor)
-	a = max(a, float64(.5*floor)*ln5)
-	b = max(b, a+float64(.5*floor)*lnKnotRatio)
+	a = max(a, .5*floor*ln5)
+	b = max(b, a+float64(.5*floor*lnKnotRatio))
 	return tail{a: a, b: b, scale: (b-a)/lnKnotRatio + floor}
 }
 
@@ -115,9 +115,9 @@ func (c *calibrator) knot(side, p, lnInverse, median, iqr, floor float64) float6
 	if side > 0 {
 		q = c.quantile(1-p) - median
 	}
-	support := float64(len(c.sorted)) * p
+	support := float64(float64(len(c.sorted)) * p)
 	g := support / (support + knotSupport)
-	return float64(g*math.Abs(q)) + float64((1-g)*(iqr/1.35+floor))*lnInverse
+	return float64(g*math.Abs(q)) + float64((1-g)*(iqr/1.35+floor)*lnInverse)
 }
 
 // score is linear between the knots; beyond the last see calibrator.score.
@@ -131,9 +131,14 @@ func (t tail) score(r float64) float64 {
 	return ln5 + lnKnotRatio*(r-t.a)/(t.b-t.a)
 }
 
+func (e *excess) code(c *coder) {
+	c.float(&e.mean)
+	c.count(&e.n, excessMemory)
+}
+
 // quantile interpolates linearly between ranks.
 func (c *calibrator) quantile(p float64) float64 {
-	at := p * float64(len(c.sorted)-1)
+	at := float64(p * float64(len(c.sorted)-1))
 	i := int(at)
 	lo := float64(c.sorted[i])
 	if i+1 == len(c.sorted) {
@@ -147,8 +152,11 @@ func (c *calibrator) quantile(p float64) float64 {
 func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 	c.seen = min(c.seen+1, reservoirHorizon)
 	x := float32(v)
+	if x == 0 {
+		x = 0 // -0 and 0 compare equal but have no order as bits
+	}
 	to, _ := slices.BinarySearch(c.sorted, x)
-	if len(c.sorted) < reservoirSize {
+	if len(c.sorted) < cap(c.sorted) {
 		c.sorted = append(c.sorted, 0)
 		copy(c.sorted[to+1:], c.sorted[to:])
 		c.sorted[to] = x
@@ -156,7 +164,7 @@ func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 	}
 	out := rng.Intn(int(c.seen))
 	switch {
-	case out >= reservoirSize:
+	case out >= len(c.sorted):
 	case out < to:
 		copy(c.sorted[out:], c.sorted[out+1:to])
 		c.sorted[to-1] = x
@@ -170,8 +178,7 @@ func (c *calibrator) code(k *coder) {
 	k.count(&c.seen, reservoirHorizon)
 	c.span.code(k)
 	for i := range c.beyond {
-		k.float(&c.beyond[i].mean)
-		k.count(&c.beyond[i].n, excessMemory)
+		c.beyond[i].code(k)
 	}
-	k.sortedFloats(&c.sorted, reservoirSize)
+	k.sortedFloats(&c.sorted, cap(c.sorted))
 }

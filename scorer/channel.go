@@ -4,20 +4,21 @@ package scorer
 // (calibration.go); a channel judges nothing itself. value may update the
 // model's windows but must depend on nothing later than the row.
 type channel struct {
-	name  string
-	words string // how an explanation names an unusual value
-	value func(m *Model, r *row) float64
+	name   string
+	words  string  // how an explanation names an unusual value
+	weight float64 // factor on its tail score
+	value  func(m *Model, r *row) float64
 }
 
 // ranked are the channels calibrated by ranks. Adding one is a file and a line
 // here; the order is part of the state's layout.
 var ranked = [rankedCount]channel{
-	{"level", "away from its slow mean", levelChannel},
-	{"forecast", "away from its forecast", forecastChannel},
-	{"mean", "unusual mean over the last hours", meanChannel},
-	{"season", "unusual for this time of day", seasonChannel},
-	{"range", "unusual range of recent values", rangeChannel},
-	{"linear", "does not follow from the values before it", linearChannel},
+	{"level", "away from its slow mean", 1, levelChannel},
+	{"forecast", "away from its forecast", 1, forecastChannel},
+	{"mean", "unusual mean over the last hours", 1, meanChannel},
+	{"season", "unusual for this time of day", 1.2, seasonChannel},
+	{"range", "unusual range of recent values", 1, rangeChannel},
+	{"linear", "does not follow from the values before it", 1, linearChannel},
 }
 
 // The channels with a scale of their own follow the ranked ones.

@@ -11,9 +11,13 @@ const (
 // sees the extreme of a hop. It needs no reservoir and is right from the first
 // rows on. (The mixture's residual in its place is worse: where a forecaster is
 // nearly exact, every small departure is many deviations.)
+//
+// On bursty metrics large z are common; like a ranked channel's tail, what lies
+// beyond the .02 quantile of a Pareto is divided by how far it usually goes.
 type fastChannel struct {
 	center ewma
 	spread ewma
+	beyond excess
 }
 
 // score judges the extreme by the values before it, 2 ln(1+z), the tail a Pareto
@@ -30,10 +34,15 @@ func (f *fastChannel) score(extreme, x, rangeWidth float64) float64 {
 	}
 	f.spread.add(d, .005)
 	f.center.add(x, .01)
-	return 2 * math.Log1p(z)
+	t := 2 * math.Log1p(z)
+	if t <= ln25 {
+		return t
+	}
+	return ln25 + f.beyond.score(t-ln25)
 }
 
 func (f *fastChannel) code(c *coder) {
 	f.center.code(c)
 	f.spread.code(c)
+	f.beyond.code(c)
 }

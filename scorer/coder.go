@@ -115,6 +115,21 @@ func (c *coder) flag(v *bool) {
 	*v = u == 1
 }
 
+// rows stores a row-major matrix of at most limit rows.
+func (c *coder) rows(v *[]float32, cols, limit int) {
+	n := uint32(len(*v) / cols)
+	c.count(&n, uint32(limit))
+	if c.err != nil {
+		return
+	}
+	if c.reading {
+		*v = append((*v)[:0], make([]float32, int(n)*cols)...)
+	}
+	for i := range *v {
+		c.float32(&(*v)[i])
+	}
+}
+
 // sortedFloats stores an ascending list as differences of order-preserving bit
 // patterns: neighbours share their high bits, which saves a third.
 func (c *coder) sortedFloats(v *[]float32, limit int) {

@@ -102,7 +102,9 @@ func (e *event) compare(values *ring, floor float64) {
 		past[k] = abs(past[k] - e.median)
 	}
 	slices.Sort(past[:n])
-	e.scale = max(1.4826*past[n/2], floor, 1e-30)
+	// Where most values are equal the MAD is zero; half the usual difference is
+	// below the scale of any noise and still one of the metric's own.
+	e.scale = max(1.4826*past[n/2], sqrt(e.jitter)/2, floor, 1e-30)
 }
 
 // shape is what the rows of an event look like, in scales before the onset.
@@ -119,7 +121,7 @@ func (e *event) shape(values *ring) shape {
 	s := shape{n: min(int(e.rows), int(values.n))}
 	third := max(s.n/3, 1)
 	var sx, sxx, stx, last float64
-	center := float64(s.n-1) / 2
+	center := float64(float64(s.n-1) / 2)
 	for i := range s.n {
 		x := values.back(s.n - 1 - i)
 		z := (x - e.median) / e.scale
@@ -146,7 +148,7 @@ func (e *event) shape(values *ring) shape {
 		stx += float64((float64(i) - center) * z)
 	}
 	n := float64(s.n)
-	s.correlation = correlation(stx, float64(n*(n*n-1))/12, sxx-float64(sx*sx)/n)
+	s.correlation = correlation(stx, float64(n*(float64(n*n)-1))/12, sxx-float64(sx*sx)/n)
 	return s
 }
 
@@ -171,10 +173,16 @@ func (e *event) judge(values *ring) (Label, SubLabel) {
 	if s.n < eventLeast {
 		return label, NoSubLabel
 	}
-	if share := levelShare * float64(s.n); float64(s.above) > share || float64(s.below) > share {
-		return label, Level
+	switch share := levelShare * float64(s.n); {
+	case float64(s.above) > share:
+		return Spike, Level
+	case float64(s.below) > share:
+		return Drop, Level
 	}
-	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 {
+	if s.jitter > noiseRatio*noiseRatio*e.jitter && s.above > 0 && s.below > 0 && 4*(s.above+s.below) >= max(s.n, 12) {
+		if last := Label(e.label); last == Spike || last == Drop {
+			label = last // which side is farther is chance
+		}
 		return label, Noise
 	}
 	return label, NoSubLabel

@@ -45,6 +45,7 @@ type Model struct {
 
 	calibration [rankedCount]calibrator
 	fast        fastChannel
+	pattern     patternChannel
 	gate        alarmGate
 	band        band
 	event       event
@@ -53,7 +54,9 @@ type Model struct {
 	lastStep  float64
 	lastValue float64
 
-	scores [channelCount]float64 // scratch of the row under way
+	// Scratch of the row under way; not state.
+	row    row
+	scores [channelCount]float64
 }
 
 // NewModel returns an empty model; seed derives from the metric's id.
@@ -71,6 +74,7 @@ func (m *Model) reset(seed uint64) {
 	m.linears.v = make([]float32, linearRows)
 	m.mix.ar = newAutoregression()
 	m.band = newBand()
+	m.pattern.reset(splitmix.Mix(seed))
 	for i := range m.calibration {
 		m.calibration[i].sorted = make([]float32, 0, reservoirSize)
 	}
@@ -82,16 +86,18 @@ func (m *Model) Rows() uint64 { return m.rows }
 // Observe judges one observation by the past alone, then learns it. A value that
 // is not finite is no observation: the verdict is empty and nothing is learned.
 func (m *Model) Observe(o Observation, v *Verdict) {
-	*v = Verdict{Value: o.Value}
 	if !finite(o.Value) {
-		m.describeWarmUp(o.Step, v)
+		*v = Verdict{Value: m.lastValue, Expected: m.lastValue, Lower: m.lastValue, Upper: m.lastValue}
+		m.describeWarmUp(m.lastStep, v)
 		return
 	}
-	var r row
-	m.begin(&o, &r)
-	m.judge(&r, v)
-	m.describe(&r, v)
-	m.learn(&r)
+	*v = Verdict{Value: o.Value}
+	r := &m.row
+	m.begin(&o, r)
+	m.judge(r, v)
+	m.describe(r, v)
+	m.learn(r)
+	r.features = nil
 	m.describeWarmUp(r.dt, v)
 }
 
@@ -130,9 +136,10 @@ func (m *Model) stepFor(o *Observation) float64 {
 
 func (m *Model) judge(r *row, v *Verdict) {
 	for i := range ranked {
-		m.scores[i] = m.calibration[i].score(ranked[i].value(m, r), &m.rng)
+		m.scores[i] = ranked[i].weight * m.calibration[i].score(ranked[i].value(m, r), &m.rng)
 	}
 	m.scores[fastIndex] = m.fast.score(r.extreme, r.x, m.span.width())
+	m.scores[patternIndex] = m.pattern.score(r, m.anchor)
 	below, above := m.band.bounds()
 	v.Expected = r.expected + m.anchor
 	v.Lower, v.Upper = v.Expected-below, v.Expected+above
@@ -182,6 +189,9 @@ func (m *Model) learn(r *row) {
 }
 
 func (m *Model) describeWarmUp(dt float64, v *Verdict) {
+	if dt <= 0 {
+		dt = defaultStep
+	}
 	v.WarmUp = warmUp(int(min(m.rows, trustedRows)), dt)
 }
 

@@ -9,17 +9,13 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// Projection writes SCORES to Postgres: every evaluation, and the anomalies apart.
+// Projection writes SCORES to Postgres: every evaluation; anomalies are a view on them.
 type Projection struct{}
 
-var scoreColumns = []string{"partition", "root", "tenant_id", "device_id", "metric_id", "ts", "window_start", "window_end", "tick", "backfill",
-	"silent", "value", "score", "alarm_score", "severity", "label", "sub_label", "expected", "lower", "upper", "explanation",
-	"contributors", "warm_up", "warm_up_eta_seconds", "model_version"}
-
-var (
-	scoresTable    = &stream.TableSpec{Name: "anomaly_scores", Columns: scoreColumns}
-	anomaliesTable = &stream.TableSpec{Name: "anomalies", Columns: scoreColumns}
-)
+var scoresTable = &stream.TableSpec{Name: "anomaly_scores",
+	Columns: []string{"tenant_id", "device_id", "metric_id", "ts", "window_start", "window_end", "received_at", "value", "score", "alarm_score",
+		"expected", "lower", "upper", "root", "warm_up_eta_us", "partition", "tick", "backfill", "silent", "severity", "label", "sub_label",
+		"warm_up", "explanation", "contributors", "model_version"}}
 
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
@@ -39,19 +35,18 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	if err != nil {
 		return fmt.Errorf("read metric: %w", err)
 	}
-	contributors := json.RawMessage("[]")
+	var contributors, version any
 	if len(s.Contributors) > 0 {
 		if contributors, err = contributions(s.Contributors); err != nil {
 			return err
 		}
 	}
-	row := []any{int32(at.Partition), int64(at.Root), tenant, device, metric, instant(s.Ts), instant(s.WindowStart), instant(s.WindowEnd),
-		s.Tick, s.Backfill, s.Silent, s.Value, s.Score, s.AlarmScore, s.Severity.Word(), s.Label.Word(), s.SubLabel.Word(),
-		s.Expected, s.Lower, s.Upper, s.Explanation, contributors, s.WarmUp.Word(), float64(s.WarmUpEtaUs) / 1e6, s.ModelVersion}
-	rows.Add(scoresTable, row...)
-	if s.Severity != schemas.Severity_SEVERITY_NONE {
-		rows.Add(anomaliesTable, row...)
+	if len(s.ModelVersion) > 0 {
+		version = s.ModelVersion
 	}
+	rows.Add(scoresTable, tenant, device, metric, instant(s.Ts), instant(s.WindowStart), instant(s.WindowEnd), instant(s.ReceivedAt), s.Value,
+		s.Score, s.AlarmScore, s.Expected, s.Lower, s.Upper, int64(at.Root), s.WarmUpEtaUs, int32(at.Partition), s.Tick, s.Backfill, s.Silent,
+		s.Severity.Word(), s.Label.Word(), s.SubLabel.Word(), s.WarmUp.Word(), s.Explanation, contributors, version)
 	return nil
 }
 

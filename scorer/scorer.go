@@ -18,10 +18,6 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// idleLifetime is how long a metric without evaluations keeps its model, in
-// microseconds of ticked time.
-const idleLifetime = 35 * 24 * 3600 * 1e6
-
 // Fold is the scorer's core.
 type Fold struct {
 	state   *stream.State
@@ -208,6 +204,3 @@ func appendFloat(b []byte, f float64) []byte {
 }
 
 func readFloat(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
-
-// FeatureCount is the number of rolling features of an Observation.
-const FeatureCount = 12

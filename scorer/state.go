@@ -46,6 +46,7 @@ func (m *Model) code(c *coder) {
 		m.calibration[i].code(c)
 	}
 	m.fast.code(c)
+	m.pattern.code(c)
 	m.gate.code(c)
 	m.band.code(c)
 	m.event.code(c)

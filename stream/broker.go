@@ -150,6 +150,10 @@ func (b *Broker) provision(ctx context.Context, spec LogSpec, p int) error {
 	s, err := b.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err = b.js.CreateStream(ctx, want); err != nil {
+			var api *jetstream.APIError
+			if errors.As(err, &api) && int(api.ErrorCode) == codeNoStorage {
+				return fmt.Errorf("create log %s: the broker has not the storage for all logs; lower EDGEPULSE_LOG_MAX_BYTES (now %d) or give the broker more (max_file_store)", want.Name, b.cfg.MaxBytes)
+			}
 			return fmt.Errorf("create log %s: %w", want.Name, err)
 		}
 		return nil

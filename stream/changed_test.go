@@ -52,7 +52,12 @@ func newChain(t *testing.T) *testChain {
 	if err := c.b.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.down() })
+	t.Cleanup(func() {
+		c.down()
+		if t.Failed() {
+			t.Log(c.said.String())
+		}
+	})
 	return c
 }
 
@@ -108,7 +113,7 @@ func (c *testChain) waitFeatures() {
 func (c *testChain) waitSnapshots() {
 	waitUntil(c.t, c.ctx, func() bool {
 		for _, stage := range []string{"a", "b"} {
-			if n, err := newSnapshotStore(c.blobs, stage, 0).newest(c.ctx); err != nil || n < c.last {
+			if n, err := newSnapshotStore(c.blobs, stage, 0, "").newest(c.ctx); err != nil || n < c.last {
 				return false
 			}
 		}

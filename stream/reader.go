@@ -16,6 +16,10 @@ import (
 // was folded before, so it folds as an empty root.
 const OriginalRootHeader = "Edgepulse-Original-Root"
 
+// fetchMessages bounds one pull. Messages are handed on as they arrive; the
+// client allocates room for all of them, so a pull by bytes would be costly.
+const fetchMessages = 64
+
 // reader delivers the entries of one log's partition from a root on: each root
 // once, in order, without a gap, or it stops with a HaltError.
 type reader struct {
@@ -90,7 +94,7 @@ func (r *reader) session(ctx context.Context, out chan<- Message) error {
 		if gen != r.b.gen.Load() && !faultNoReseek {
 			return errReseek
 		}
-		batch, err := cons.FetchBytes(2*MaxPayload, jetstream.FetchMaxWait(idleCheck))
+		batch, err := cons.Fetch(fetchMessages, jetstream.FetchMaxWait(idleCheck))
 		if err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}

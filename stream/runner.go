@@ -153,7 +153,11 @@ func (p *partitionRun) recover(ctx context.Context) error {
 	if commit != nil {
 		p.version = commit.FoldVersion
 	}
-	p.snapshots = newSnapshotStore(p.blobs, p.stage.Name, p.partition)
+	generation, err := p.broker.generation(ctx, p.stage.To, p.partition)
+	if err != nil {
+		return err
+	}
+	p.snapshots = newSnapshotStore(p.blobs, p.stage.Name, p.partition, generation)
 	if err := p.checkSnapshots(ctx, last); err != nil {
 		return err
 	}
@@ -206,13 +210,6 @@ func (p *partitionRun) checkSnapshots(ctx context.Context, last mark) error {
 	if newest <= last.to || faultNewestSnapshot {
 		return nil
 	}
-	s, err := p.broker.js.Stream(ctx, StreamName(p.stage.To, p.partition))
-	if err != nil {
-		return fmt.Errorf("look up log: %w", err)
-	}
-	if newest <= rebuildOf(s.CachedInfo().Config).Through {
-		return nil // thrown away on purpose
-	}
 	return halt(p.stage.To, p.partition, "it ends at root %d, but a snapshot was taken at committed root %d", last.to, newest)
 }
 
@@ -223,7 +220,7 @@ func (p *partitionRun) refold(version uint32, old Fold) (Fold, error) {
 		return nil, fmt.Errorf("%w: version %d of the %s", errUnknownFold, version, p.stage.Name)
 	}
 	next := build()
-	if err := copyState(next.State(), old.State()); err != nil {
+	if err := CopyState(next.State(), old.State()); err != nil {
 		return nil, fmt.Errorf("move state to fold version %d: %w", version, err)
 	}
 	p.version = version

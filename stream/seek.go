@@ -28,6 +28,16 @@ func rebuildOf(cfg jetstream.StreamConfig) rebuildMark {
 	return m
 }
 
+// generation names the content of a derived log since its last rebuild; empty
+// for one that was never rebuilt.
+func (b *Broker) generation(ctx context.Context, log LogName, partition int) (string, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
+	if err != nil {
+		return "", fmt.Errorf("look up log %s: %w", StreamName(log, partition), err)
+	}
+	return rebuildOf(s.CachedInfo().Config).ID, nil
+}
+
 // seek finds the message to start at for the reader's position (rule 3) and
 // compares the log with what is remembered of it.
 func (r *reader) seek(ctx context.Context) (jetstream.Stream, error) {

@@ -154,7 +154,7 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 // one at a time.
 type snapshotStore struct {
 	blobs  Blobs
-	prefix string // snapshots/<stage>/<partition>/
+	prefix string // snapshots/<stage>/<partition>/<generation>/
 	hashes map[recordKey]digest
 	sum    digest
 	last   uint64 // root of the newest snapshot of this chain, 0 = none
@@ -163,8 +163,18 @@ type snapshotStore struct {
 	baseBytes, deltaBytes int
 }
 
-func newSnapshotStore(blobs Blobs, stage string, partition int) *snapshotStore {
-	return &snapshotStore{blobs: blobs, prefix: snapshotPrefix(stage, partition), hashes: map[recordKey]digest{}}
+// newSnapshotStore opens the snapshots of one generation of a stage's log. A
+// rebuild begins a new generation, so what an owner that has not noticed it yet
+// still writes is never taken for a snapshot of the new log.
+func newSnapshotStore(blobs Blobs, stage string, partition int, generation string) *snapshotStore {
+	return &snapshotStore{blobs: blobs, prefix: snapshotPrefix(stage, partition) + first(generation, "0") + "/", hashes: map[recordKey]digest{}}
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 func snapshotPrefix(stage string, partition int) string {

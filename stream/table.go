@@ -261,8 +261,9 @@ func (s *State) touchAll() {
 	}
 }
 
-// copyState loads the records of one state into another with the same tables.
-func copyState(to, from *State) error {
+// CopyState loads the records of one state into another with the same tables, by
+// way of their encoded form: a restart without a snapshot file.
+func CopyState(to, from *State) error {
 	to.reset()
 	var err error
 	for i, t := range from.tables {

@@ -26,8 +26,11 @@ type writer struct {
 	gen       uint64 // connection generation of the claim
 }
 
-const codeWrongLastSequence = 10071
-const codeLogFull = 10077
+// Error codes of JetStream's API.
+const (
+	codeNoStorage = 10047
+	codeLogFull   = 10077
+)
 
 // lastMark reads the newest commit from the leader. An empty log gives a zero mark.
 func (b *Broker) lastMark(ctx context.Context, log LogName, partition int) (mark, *schemas.Commit, error) {

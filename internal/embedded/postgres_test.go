@@ -206,16 +206,27 @@ func TestPostgresWithAVeryLongPath(t *testing.T) {
 }
 
 func TestPostgresNamesTheFolderThatIsClosed(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only a root process hands the folder to another user")
-	}
 	closed := filepath.Join(pgDir(t), "closed")
-	if err := os.MkdirAll(closed, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(closed, "pg"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(closed, "pg"), NoDownload: true})
-	if err == nil || !strings.Contains(err.Error(), "chmod o+x "+closed) {
+	other := osUser{drop: true, uid: 1 << 30, gid: 1 << 30, name: "postgres"}
+	err := other.checkTraversable(filepath.Join(closed, "pg"))
+	if err == nil || !strings.Contains(err.Error(), "chmod o+x "+filepath.Join(closed, "pg")) {
 		t.Fatalf("got %v", err)
+	}
+	if err := os.Chmod(filepath.Join(closed, "pg"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	err = other.checkTraversable(filepath.Join(closed, "pg"))
+	if err == nil || !strings.HasSuffix(strings.Split(err.Error(), "`")[1], "chmod o+x "+closed) {
+		t.Fatalf("got %v", err)
+	}
+	if err := os.Chmod(closed, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.checkTraversable(filepath.Join(closed, "pg")); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -38,6 +38,7 @@ type Summary struct {
 	Late        int `json:"late"`
 	Rejected    int `json:"rejected"`
 	Batches     int `json:"batches"`
+	Repeated    int `json:"repeated"` // batches that the service had taken before
 	First, Last time.Time
 	Rejections  []api.Rejection `json:"rejections,omitempty"`
 	ids         []string
@@ -110,7 +111,13 @@ func (b *batcher) flush() error {
 		return fmt.Errorf("send lines %d to %d: %w", b.rows[0].Line, b.rows[len(b.rows)-1].Line, err)
 	}
 	b.sum.Batches++
-	b.sum.ids = append(b.sum.ids, answer.BatchID)
+	if answer.Repeat {
+		// The service knows the request; its receipt is that of the first time.
+		b.sum.Repeated++
+		b.sum.Duplicate += len(b.rows)
+	} else {
+		b.sum.ids = append(b.sum.ids, answer.BatchID)
+	}
 	b.rows = b.rows[:0]
 	if b.progress != nil {
 		b.progress(b.sum.Rows)

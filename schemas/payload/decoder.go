@@ -3,6 +3,7 @@ package payload
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -84,10 +85,10 @@ func (d *Decoder) DecodeDevice(object []byte, o Options, skip []uint32) (*Device
 func (d *Decoder) reset(input []byte, o Options) {
 	d.input, d.opts = input, o
 	if d.opts.Limits.Depth == 0 {
-		d.opts.Limits.Depth = DefaultLimits().Depth
+		d.opts.Limits.Depth = math.MaxInt
 	}
 	if d.opts.Limits.Points == 0 {
-		d.opts.Limits.Points = DefaultLimits().Points
+		d.opts.Limits.Points = math.MaxInt
 	}
 	d.src = *bytes.NewBuffer(input)
 	d.json.Reset(&d.src)

@@ -29,13 +29,16 @@
 //   - tags (of a device object, or of one metric) are at most 16 strings, keys of
 //     1 to 64 bytes, values of up to 256.
 //   - unknown fields, duplicate keys, invalid UTF-8 and nesting deeper than 8 are refused.
+//
+// The normaliser's fold depends on this package, also on its tables of units and
+// on Unicode's: a change to what is accepted or to a normal form is a new fold version.
 package payload
 
 import "time"
 
-// Limits bound a body. A zero Past or Future is not judged: the normaliser sets
-// neither, because the gateway judged the instants when the request arrived and
-// named those it refused.
+// Limits bound a body; what is zero is not judged. The normaliser sets none: the
+// gateway judged when the request arrived and named what it refused, and a fold
+// must not refuse later what has been acknowledged, because a limit was changed.
 type Limits struct {
 	Points int           // items in all "metrics" of a body
 	Depth  int           // nesting of objects and arrays

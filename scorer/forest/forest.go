@@ -13,7 +13,7 @@
 //	store.go    flat nodes, path lengths, c(n)
 //	sampler.go  psi rows without replacement
 //	tree.go     one tree grown in place over a list of row indices
-//	score.go    one row, or a batch eight rows abreast
+//	score.go    one row, or a batch four rows abreast
 package forest
 
 import "github.com/edgepulse/edgepulse/scorer/internal/splitmix"

@@ -2,9 +2,9 @@ package forest
 
 import "math"
 
-// abreast is how many rows walk a tree together: their loads overlap, which is
-// worth a factor of three over one row after the other.
-const abreast = 8
+// abreast is how many rows walk a tree together, so that their loads overlap;
+// four keep their positions in registers.
+const abreast = 4
 
 // Score is the anomaly score of one row of Cols values: 2^(-mean h / c(psi)).
 // It allocates nothing.
@@ -18,12 +18,7 @@ func (f *Forest) Score(row []float32) float64 {
 		nodes := f.nodes[root:]
 		i := uint32(0)
 		for range f.depth[t] {
-			n := &nodes[i]
-			next := uint32(n.right)
-			if row[n.feature] <= n.threshold {
-				next = i + 1
-			}
-			i = next
+			i = next(nodes, row, i)
 		}
 		sum += nodes[i].pathLength()
 	}
@@ -51,27 +46,33 @@ func (f *Forest) ScoreBatch(rows []float32, out []float64) {
 
 func (f *Forest) scoreBlock(rows []float32, out []float64) {
 	var sum [abreast]float64
-	c := uint32(f.cols)
+	c := f.cols
+	r0, r1, r2, r3 := rows[:c], rows[c:2*c], rows[2*c:3*c], rows[3*c:4*c]
 	for t, root := range f.roots {
 		nodes := f.nodes[root:]
-		var at [abreast]uint32
+		var i0, i1, i2, i3 uint32
 		for range f.depth[t] {
-			for k := range at {
-				n := &nodes[at[k]]
-				next := uint32(n.right)
-				if rows[uint32(k)*c+uint32(n.feature)] <= n.threshold {
-					next = at[k] + 1
-				}
-				at[k] = next
-			}
+			i0, i1 = next(nodes, r0, i0), next(nodes, r1, i1)
+			i2, i3 = next(nodes, r2, i2), next(nodes, r3, i3)
 		}
-		for k := range at {
-			sum[k] += nodes[at[k]].pathLength()
-		}
+		sum[0] += nodes[i0].pathLength()
+		sum[1] += nodes[i1].pathLength()
+		sum[2] += nodes[i2].pathLength()
+		sum[3] += nodes[i3].pathLength()
 	}
 	for k := range sum {
 		out[k] = f.fromPaths(sum[k])
 	}
+}
+
+// next is the child of node i that the row goes to, i itself at a leaf.
+func next(nodes []node, row []float32, i uint32) uint32 {
+	n := &nodes[i]
+	to := uint32(n.right)
+	if row[n.feature] <= n.threshold {
+		to = i + 1
+	}
+	return to
 }
 
 // fromPaths turns the sum of path lengths over all trees into a score. A forest

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/edgepulse/edgepulse/featurizer"
+	"github.com/edgepulse/edgepulse/internal/app"
+	"github.com/edgepulse/edgepulse/internal/importer"
+	"github.com/edgepulse/edgepulse/schemas"
+)
+
+type scoreCmd struct {
+	Path            string     `arg:"" help:"CSV file, or a folder of them." type:"existingpath"`
+	Out             string     `help:"Folder for the scored files; the same relative paths." required:"" type:"path" placeholder:"DIR"`
+	MetricID        string     `help:"Metric id that a running service gave the series; default derived from the relative path." placeholder:"UUID"`
+	TimestampColumn string     `help:"Name of the timestamp column; default found by its name." placeholder:"NAME"`
+	ValueColumn     string     `help:"Name of the value column; default found by its name." placeholder:"NAME"`
+	Window          app.Window `embed:""`
+}
+
+func (scoreCmd) Help() string {
+	return `Scores files without any server, through the very folds of the service: same rows, same scores.
+Writes timestamp,value,anomaly_score,alarm_score,label,severity,expected,lower,upper per row.
+
+Example:
+  edgepulse score ./csv --out ./scored`
+}
+
+func (c *scoreCmd) Run(ctx context.Context) error {
+	root, files, err := app.CSVFiles(c.Path)
+	if err != nil {
+		return err
+	}
+	o := app.ScoreOptions{CSV: importer.Options{TimestampColumn: c.TimestampColumn, ValueColumn: c.ValueColumn},
+		Window: featurizer.Config{Window: time.Duration(c.Window.Seconds) * time.Second, Hop: c.Window.Hop}}
+	if c.MetricID != "" {
+		if len(files) != 1 {
+			return fmt.Errorf("--metric-id names one series, but %s holds %d files", c.Path, len(files))
+		}
+		if o.MetricID, err = schemas.ParseID(c.MetricID); err != nil {
+			return fmt.Errorf("--metric-id: %w", err)
+		}
+	}
+	p := newProgress("files", len(files))
+	var sums []app.FileSummary
+	for i, rel := range files {
+		sum, err := c.file(ctx, root, rel, o)
+		if err != nil {
+			return err
+		}
+		sums = append(sums, sum)
+		p.set(i + 1)
+	}
+	p.end()
+	return printSummaries(sums, c.Out)
+}
+
+func (c *scoreCmd) file(ctx context.Context, root, rel string, o app.ScoreOptions) (app.FileSummary, error) {
+	path := filepath.Join(c.Out, rel)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return app.FileSummary{}, fmt.Errorf("make folder: %w", err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return app.FileSummary{}, fmt.Errorf("make file: %w", err)
+	}
+	sum, err := app.ScoreFile(ctx, root, rel, o, f)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("write %s: %w", path, cerr)
+	}
+	return sum, err
+}
+
+func printSummaries(sums []app.FileSummary, out string) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "FILE\tROWS\tANOMALIES\tLABELS\tHIGHEST ALARM\tAT")
+	for _, s := range sums {
+		var labels []string
+		for l := schemas.Label(0); l <= schemas.Label_LABEL_STUCK; l++ {
+			if n := s.Labels[l]; n > 0 {
+				labels = append(labels, fmt.Sprintf("%s %d", l.Word(), n))
+			}
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%.3f\t%s\n", s.Path, s.Rows, s.Anomalies, strings.Join(labels, ", "), s.MaxAlarm, s.MaxAt)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	fmt.Printf("scored files are in %s\n", out)
+	return nil
+}

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config holds the settings of the gateway; flags and EDGEPULSE_* variables derive from it.
+type Config struct {
+	Addr       string `help:"Address to listen on; empty = do not listen (the handler is used in process)." default:":8080" env:"EDGEPULSE_ADDR"`
+	Partitions int    `help:"Partitions of the deployment; fixed for its life." default:"4" env:"EDGEPULSE_PARTITIONS"`
+	Clock      string `help:"Clock of received_at and ticks: system, or sim (advanced by POST /v1/clock)." default:"system" enum:"system,sim" env:"EDGEPULSE_CLOCK"`
+	Pepper     string `help:"Secret that API key hashes are keyed with; not in the database." env:"EDGEPULSE_PEPPER"`
+
+	KeyTTL   time.Duration `help:"How long a looked-up key is believed; a revocation acts within it (at most 5s)." default:"4s" env:"EDGEPULSE_KEY_TTL"`
+	KeyGrace time.Duration `help:"How long a known key is still accepted while the key store can't be asked." default:"5m" env:"EDGEPULSE_KEY_GRACE"`
+
+	MaxWire      int64 `help:"Largest request body on the wire, bytes." default:"1048576" env:"EDGEPULSE_MAX_WIRE"`
+	MaxInflated  int64 `help:"Largest request body after Content-Encoding, bytes." default:"4194304" env:"EDGEPULSE_MAX_INFLATED"`
+	MaxRatio     int64 `help:"Largest ratio of inflated to wire bytes." default:"50" env:"EDGEPULSE_MAX_RATIO"`
+	MaxPoints    int   `help:"Most points of a request, and of one gathered group." default:"5000" env:"EDGEPULSE_MAX_POINTS"`
+	GroupBytes   int   `help:"Size at which a gathered group closes, bytes." default:"524288" env:"EDGEPULSE_GROUP_BYTES"`
+	Inflight     int64 `help:"Bytes of requests in work at one time; beyond it 503." default:"67108864" env:"EDGEPULSE_INFLIGHT_BYTES"`
+	TenantShare  int64 `help:"Bytes of requests of one tenant in work at one time; beyond it 429." default:"16777216" env:"EDGEPULSE_TENANT_INFLIGHT_BYTES"`
+	IdempotencyN int   `help:"Idempotency keys remembered (best effort; the normaliser is authoritative)." default:"50000" env:"EDGEPULSE_IDEMPOTENCY_KEYS"`
+
+	AppendTimeout time.Duration `help:"How long to wait for the log before 503." default:"10s" env:"EDGEPULSE_APPEND_TIMEOUT"`
+	Ticks         bool          `help:"Write a tick per partition and second." default:"true" negatable:"" env:"EDGEPULSE_TICKS"`
+	TickChunk     int           `help:"Ticks of a simulated clock per message: every message is one root, whose outputs must fit one commit." default:"300" env:"EDGEPULSE_TICK_CHUNK"`
+	MaxAdvance    time.Duration `help:"Longest step of a simulated clock." default:"744h" env:"EDGEPULSE_MAX_ADVANCE"`
+
+	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
+}
+
+// DefaultConfig is what the tags say, for those who do not come through kong.
+func DefaultConfig() Config {
+	return Config{
+		Addr: ":8080", Partitions: 4, Clock: "system", KeyTTL: 4 * time.Second, KeyGrace: 5 * time.Minute,
+		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10,
+		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
+		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
+	}
+}
+
+// Check names the first setting that can't work.
+func (c Config) Check() error {
+	bad := func(name, why string) error { return fmt.Errorf("setting %s: %s", name, why) }
+	switch {
+	case c.Partitions < 1 || c.Partitions > 1024:
+		return bad("partitions", "expected 1 to 1024")
+	case c.Clock != "system" && c.Clock != "sim":
+		return bad("clock", "expected system or sim")
+	case c.Pepper == "":
+		return bad("pepper", "is empty: API keys could be verified by whoever has the database")
+	case c.KeyTTL < 0 || c.KeyTTL > 5*time.Second:
+		return bad("key-ttl", "expected 0s to 5s: a revoked key must stop working within 5 s")
+	case c.MaxWire < 1 || c.MaxInflated < c.MaxWire:
+		return bad("max-inflated", "expected at least max-wire")
+	case c.MaxInflated > 6<<20:
+		return bad("max-inflated", "expected at most 6 MiB: a request must fit one message of the log")
+	case c.MaxRatio < 1:
+		return bad("max-ratio", "expected at least 1")
+	case c.MaxPoints < 1:
+		return bad("max-points", "expected at least 1")
+	case c.GroupBytes < 1<<10:
+		return bad("group-bytes", "expected at least 1024")
+	case c.TenantShare < c.MaxInflated+c.MaxWire || c.Inflight < c.TenantShare:
+		return bad("inflight", "expected inflight >= tenant-share >= max-wire + max-inflated")
+	case c.AppendTimeout <= 0:
+		return bad("append-timeout", "expected a positive duration")
+	case c.MaxAdvance < time.Second:
+		return bad("max-advance", "expected at least 1s")
+	case c.TickChunk < 1 || c.TickChunk > 10000:
+		return bad("tick-chunk", "expected 1 to 10000")
+	}
+	for _, a := range c.WebhookAllow {
+		if _, err := netip.ParsePrefix(a); err != nil && (strings.Contains(a, "/") || !strings.Contains(a, ":")) {
+			return bad("webhook-allow", fmt.Sprintf("%q is neither a CIDR nor host:port", a))
+		}
+	}
+	return nil
+}
+
+// Deps are what the gateway needs from others.
+type Deps struct {
+	Log      Log
+	Keys     Keys
+	Queries  Queries
+	Clock    Clock // nil = by Config.Clock
+	Logger   *slog.Logger
+	Registry *prometheus.Registry
+	// Ready are the checks of /v1/ready by name; an error means not ready.
+	Ready map[string]Check
+	// Routes are served beside the API: dashboard, live stream, OpenAPI.
+	Routes []Route
+	// Wall is the clock of key expiry and caches; nil = time.Now.
+	Wall func() time.Time
+}
+
+// Route is a handler from outside. With a scope the request is authenticated first
+// and TenantFrom(r.Context()) names the tenant; without, it is public.
+type Route struct {
+	Pattern string // of http.ServeMux
+	Scope   string
+	Handler http.Handler
+}
+
+func (d Deps) validate() error {
+	switch {
+	case d.Log == nil:
+		return errors.New("gateway needs a log")
+	case d.Keys == nil:
+		return errors.New("gateway needs keys")
+	case d.Queries == nil:
+		return errors.New("gateway needs queries")
+	case d.Logger == nil:
+		return errors.New("gateway needs a logger")
+	case d.Registry == nil:
+		return errors.New("gateway needs a registry")
+	}
+	return nil
+}

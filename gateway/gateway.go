@@ -1,0 +1,131 @@
+// Package gateway is the way in: it authenticates, validates and bounds requests,
+// writes what it accepts to INGEST, and serves the API.
+//
+// What comes in: HTTP; control entries of the outbox relay (AppendControl); the
+// clock. What goes out: one schemas.Group per publish and partition (entries
+// batch, tick, control), HTTP answers, problems as application/problem+json.
+//
+// Order: per partition the order of gathering; received_at never goes back within
+// a partition; controls and ticks go before batches gathered with them.
+//
+// State: none that matters. Caches of keys (seconds) and of idempotency keys
+// (best effort; the normaliser is authoritative) may vanish at any time.
+//
+// Failure: a 202 is sent only after every part of a request is on disk. A publish
+// that fails or whose result is unknown answers 503 to all its requests and is
+// never repeated by the gateway: the client repeats, and point identity drops what
+// was stored after all. When bytes in flight exceed their bound, requests are
+// refused (429 for one tenant, 503 for all) before their body is read.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
+)
+
+// Log is where accepted entries go.
+type Log interface {
+	// Append stores one encoded schemas.Group in INGEST_<partition> and returns its
+	// sequence after the broker has it on disk (on a quorum where there is one). An
+	// error means refused or unknown. It must not publish again by itself after an
+	// unknown result, and must not keep group after it returns.
+	Append(ctx context.Context, partition int, group []byte) (root uint64, err error)
+}
+
+// Keys finds API keys.
+type Keys interface {
+	// LookupKey returns ErrNotFound for an id that does not exist. Any other error
+	// means that the store can't be asked now.
+	LookupKey(ctx context.Context, keyID string) (KeyRecord, error)
+}
+
+// KeyRecord is what is stored about an API key and its tenant.
+type KeyRecord struct {
+	KeyID           string
+	TenantID        schemas.ID
+	Hash            []byte // apikey.Hash(pepper, secret)
+	Scopes          []string
+	Revoked         bool
+	ExpiresAt       time.Time // zero = never
+	TenantDisabled  bool
+	PointsPerSecond float64 // quota of the tenant; 0 = none
+}
+
+// Scopes of API keys.
+const (
+	ScopeIngest   = "ingest"
+	ScopeBackfill = "backfill" // with ingest: any past ts
+	ScopeRead     = "read"
+	ScopeAdmin    = "admin" // rules, webhooks, clock; includes read
+)
+
+// Clock tells the time of receipt, in microseconds.
+type Clock interface{ Now() int64 }
+
+// Queries answers the reading and configuring part of the API. Every method is
+// scoped to the tenant: what belongs to another one is ErrNotFound.
+type Queries interface {
+	ListDevices(ctx context.Context, tenant schemas.ID, p api.PageRequest, f DeviceFilter) (api.Page[api.Device], error)
+	ListMetrics(ctx context.Context, tenant schemas.ID, p api.PageRequest, f MetricFilter) (api.Page[api.Metric], error)
+	Datapoints(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Datapoint], error)
+	Scores(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Score], error)
+	Anomalies(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AnomalyFilter) (api.Page[api.Score], error)
+	ListAlertEvents(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AlertEventFilter) (api.Page[api.AlertEvent], error)
+	GetAlertEvent(ctx context.Context, tenant, event schemas.ID) (api.AlertEvent, error)
+	Receipt(ctx context.Context, tenant, batch schemas.ID) (api.Receipt, error)
+
+	ListAlertRules(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error)
+	GetAlertRule(ctx context.Context, tenant, rule schemas.ID) (api.AlertRule, error)
+	CreateAlertRule(ctx context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error)
+	// UpdateAlertRule replaces a rule. With ifVersion > 0 only that version, else ErrVersion.
+	UpdateAlertRule(ctx context.Context, tenant, id schemas.ID, rule api.AlertRule, ifVersion uint64) (api.AlertRule, error)
+	DeleteAlertRule(ctx context.Context, tenant, rule schemas.ID, ifVersion uint64) error
+
+	ListWebhooks(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.Webhook], error)
+	GetWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.Webhook, error)
+	// CreateWebhook makes the secret and returns it, this once.
+	CreateWebhook(ctx context.Context, tenant schemas.ID, webhook api.Webhook) (api.Webhook, error)
+	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID) error
+}
+
+// Filters: a zero field does not filter.
+type (
+	DeviceFilter struct{ ExternalID string }
+	MetricFilter struct {
+		DeviceID         schemas.ID
+		DeviceExternalID string
+		Name             string
+	}
+	// SeriesFilter names one metric; MetricID is always set.
+	SeriesFilter struct {
+		MetricID    schemas.ID
+		Range       api.Range
+		OldestFirst bool // else newest first, as every list
+	}
+	AnomalyFilter struct {
+		MetricID, DeviceID schemas.ID
+		Range              api.Range
+		MinSeverity        string // info, warning, critical
+		Label              string
+	}
+	AlertEventFilter struct {
+		AlertID, RuleID, MetricID, DeviceID schemas.ID
+		Range                               api.Range
+		State                               string // opened, updated, resolved
+		MinSeverity                         string
+	}
+)
+
+// Errors by which the implementations of the interfaces tell the gateway what to answer.
+var (
+	ErrNotFound  = errors.New("not found")
+	ErrBadCursor = errors.New("cursor is not one of ours")
+	ErrVersion   = errors.New("another version is current")
+	ErrConflict  = errors.New("conflicts with what exists")
+	ErrLimit     = errors.New("a limit of the plan is reached")
+	ErrLogFull   = errors.New("log is full")
+)

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the gateway. No label names a tenant, device or metric.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	points    prometheus.Counter
+	rejected  *prometheus.CounterVec
+	wire      prometheus.Counter
+	inflated  prometheus.Counter
+	repeats   prometheus.Counter
+	ticks     prometheus.Counter
+	appends   *prometheus.CounterVec
+	append    prometheus.Histogram
+	groupReqs prometheus.Histogram
+	groupPts  prometheus.Histogram
+	groupSize prometheus.Histogram
+	inflight  prometheus.Gauge
+	panics    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	const ns, sub = "edgepulse", "gateway"
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help, Buckets: buckets})
+	}
+	latency := prometheus.ExponentialBuckets(0.0005, 2, 15) // 0.5 ms to 8 s
+	m := &metrics{
+		requests: counters("requests_total", "HTTP requests by route and class of status.", "route", "class"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "request_seconds",
+			Help: "Time to answer by route.", Buckets: latency}, []string{"route"}),
+		points:    counter("points_total", "Points accepted and on disk."),
+		rejected:  counters("rejected_total", "Points and requests refused, by problem code.", "code"),
+		wire:      counter("wire_bytes_total", "Bytes of ingest bodies as they came."),
+		inflated:  counter("inflated_bytes_total", "Bytes of ingest bodies after Content-Encoding."),
+		repeats:   counter("repeats_total", "Requests answered from the cache of idempotency keys."),
+		ticks:     counter("ticks_total", "Seconds ticked."),
+		appends:   counters("appends_total", "Groups published, by result.", "result"),
+		append:    histogram("append_seconds", "Time until a group is on disk.", latency),
+		groupReqs: histogram("group_requests", "Submissions per group.", prometheus.ExponentialBuckets(1, 2, 11)),
+		groupPts:  histogram("group_points", "Points per group.", prometheus.ExponentialBuckets(1, 4, 8)),
+		groupSize: histogram("group_bytes", "Bytes per group.", prometheus.ExponentialBuckets(256, 4, 8)),
+		inflight:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "inflight_bytes", Help: "Bytes of requests in work."}),
+		panics:    counter("panics_total", "Requests that ended in a panic: bugs."),
+	}
+	reg.MustRegister(m.requests, m.seconds, m.points, m.rejected, m.wire, m.inflated, m.repeats, m.ticks, m.appends, m.append,
+		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics)
+	return m
+}
+
+func (m *metrics) request(route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status/100)+"xx").Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) group(requests, points, size int, took time.Duration, err error) {
+	result := "stored"
+	switch {
+	case errors.Is(err, ErrLogFull):
+		result = "full"
+	case err != nil:
+		result = "unknown"
+	}
+	m.appends.WithLabelValues(result).Inc()
+	m.append.Observe(took.Seconds())
+	m.groupReqs.Observe(float64(requests))
+	m.groupPts.Observe(float64(points))
+	m.groupSize.Observe(float64(size))
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/schemas/payload"
+)
+
+// params reads query parameters and remembers the first that can't be accepted.
+type params struct {
+	values  url.Values
+	problem *problem
+}
+
+// readParams refuses parameters that are not known: a misspelt filter must not
+// answer with everything.
+func readParams(r *http.Request, known ...string) *params {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	p := &params{values: values}
+	if err != nil {
+		p.problem = newProblem(http.StatusBadRequest, "bad_query", "the query string is not URL-encoded")
+		return p
+	}
+	for name, v := range values {
+		switch {
+		case !slices.Contains(known, name):
+			p.refuse(name, "is unknown; expected one of "+strings.Join(known, ", "))
+		case len(v) > 1:
+			p.refuse(name, "is given more than once")
+		case len(v[0]) > 1024:
+			p.refuse(name, "is longer than 1024 bytes")
+		}
+	}
+	return p
+}
+
+func (p *params) refuse(name, detail string) {
+	if p.problem == nil {
+		p.problem = badParameter(name, detail)
+	}
+}
+
+func (p *params) text(name string) string { return p.values.Get(name) }
+
+// page reads limit and cursor.
+func (p *params) page(def, most int) api.PageRequest {
+	req := api.PageRequest{Limit: def, Cursor: p.text("cursor")}
+	if v := p.text("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > most {
+			p.refuse("limit", fmt.Sprintf("expected a number from 1 to %d, got %q", most, v))
+		}
+		req.Limit = n
+	}
+	return req
+}
+
+func (p *params) id(name string, required bool) schemas.ID {
+	v := p.text(name)
+	if v == "" {
+		if required {
+			p.refuse(name, "is required: a UUID")
+		}
+		return schemas.Nil
+	}
+	id, ok := parseID(v)
+	if !ok {
+		p.refuse(name, fmt.Sprintf("expected a UUID, got %q", v))
+	}
+	return id
+}
+
+// between reads from (inclusive) and to (exclusive).
+func (p *params) between() api.Range {
+	rg := api.Range{From: p.instant("from"), To: p.instant("to")}
+	if !rg.From.IsZero() && !rg.To.IsZero() && !rg.From.Before(rg.To) {
+		p.refuse("to", "expected an instant after from")
+	}
+	return rg
+}
+
+func (p *params) instant(name string) time.Time {
+	v := p.text(name)
+	if v == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil || t.Year() < 1 || t.Year() > 9999 {
+		hint := ""
+		if strings.Contains(v, " ") {
+			hint = " (a + must be written %2B in a URL)"
+		}
+		p.refuse(name, fmt.Sprintf("expected an RFC 3339 time such as 2026-11-23T08:45:00Z, got %q%s", v, hint))
+	}
+	return t.UTC()
+}
+
+func (p *params) oneOf(name string, allowed ...string) string {
+	v := p.text(name)
+	if v != "" && !slices.Contains(allowed, v) {
+		p.refuse(name, fmt.Sprintf("expected one of %s, got %q", strings.Join(allowed, ", "), v))
+	}
+	return v
+}
+
+// name reads a device or metric name as the payload would.
+func (p *params) name(name string) string {
+	v := p.text(name)
+	if v == "" {
+		return ""
+	}
+	n, why := payload.NormaliseName(v)
+	if why != "" {
+		p.refuse(name, "expected 1 to 128 characters, got "+why)
+	}
+	return n
+}
+
+// parseID takes the canonical form only: one thing has one name.
+func parseID(s string) (schemas.ID, bool) {
+	if len(s) != 36 {
+		return schemas.Nil, false
+	}
+	id, err := schemas.ParseID(s)
+	return id, err == nil
+}
+
+// pathID reads {id}. What is not an id names nothing.
+func (s *Server) pathID(w http.ResponseWriter, r *http.Request) (schemas.ID, bool) {
+	id, ok := parseID(r.PathValue("id"))
+	if !ok {
+		s.problem(w, r, queryProblem(ErrNotFound))
+	}
+	return id, ok
+}
+
+// maxConfigBody bounds the bodies of rules and webhooks.
+const maxConfigBody = 64 << 10
+
+// readJSON decodes a strict JSON body over what v holds: absent fields stay as
+// they are, null empties one (RFC 7396). It answers itself when it returns false.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
+	body, p := s.readBody(w, r, keyFrom(r).TenantID, maxConfigBody, maxConfigBody)
+	defer body.release()
+	if p == nil {
+		if err := json.Unmarshal(bytes.Clone(body.buf), v, json.RejectUnknownMembers(true)); err != nil {
+			p = jsonProblem(err)
+		}
+	}
+	if p != nil {
+		s.problem(w, r, p)
+	}
+	return p == nil
+}
+
+func jsonProblem(err error) *problem {
+	var syntax *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	item := api.ItemError{Code: payload.CodeMalformed, Detail: "expected one JSON object"}
+	switch {
+	case errors.As(err, &syntax):
+		item.Pointer = string(syntax.JSONPointer)
+		item.Detail = "not JSON: " + strings.ToValidUTF8(syntax.Err.Error(), "?")
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			item.Code = payload.CodeDuplicateKey
+		}
+	case errors.As(err, &semantic):
+		item.Pointer, item.Code = string(semantic.JSONPointer), payload.CodeWrongType
+		item.Detail = "a value of another type is expected here"
+		if errors.Is(err, json.ErrUnknownName) {
+			item.Code, item.Detail = payload.CodeUnknownField, "there is no such field"
+		}
+	}
+	p := newProblem(http.StatusBadRequest, item.Code, item.Detail)
+	p.errors = []api.ItemError{item}
+	return p
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes is the table of the API.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	public := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, h) }
+	with := func(scope, pattern string, h http.HandlerFunc) { mux.Handle(pattern, s.authenticated(scope, h)) }
+
+	public("GET /v1/health", s.handleHealth)
+	public("GET /v1/ready", s.handleReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}))
+
+	with(ScopeIngest, "POST /v1/ingest", s.handleIngest)
+	with(ScopeRead, "GET /v1/batches/{id}", s.handleReceipt)
+	with(ScopeRead, "GET /v1/devices", s.handleDevices)
+	with(ScopeRead, "GET /v1/metrics", s.handleMetrics)
+	with(ScopeRead, "GET /v1/datapoints", s.handleDatapoints)
+	with(ScopeRead, "GET /v1/scores", s.handleScores)
+	with(ScopeRead, "GET /v1/anomalies", s.handleAnomalies)
+	with(ScopeRead, "GET /v1/alert-events", s.handleAlertEvents)
+	with(ScopeRead, "GET /v1/alert-events/{id}", s.handleAlertEvent)
+
+	with(ScopeRead, "GET /v1/alert-rules", s.handleRules)
+	with(ScopeAdmin, "POST /v1/alert-rules", s.handleCreateRule)
+	with(ScopeRead, "GET /v1/alert-rules/{id}", s.handleRule)
+	with(ScopeAdmin, "PATCH /v1/alert-rules/{id}", s.handlePatchRule)
+	with(ScopeAdmin, "DELETE /v1/alert-rules/{id}", s.handleDeleteRule)
+
+	with(ScopeRead, "GET /v1/webhooks", s.handleWebhooks)
+	with(ScopeAdmin, "POST /v1/webhooks", s.handleCreateWebhook)
+	with(ScopeRead, "GET /v1/webhooks/{id}", s.handleWebhook)
+	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
+
+	if s.sim != nil {
+		with(ScopeAdmin, "POST /v1/clock", s.handleClock)
+	}
+	for _, route := range s.deps.Routes {
+		h := route.Handler
+		if route.Scope != "" {
+			h = s.authenticated(route.Scope, h)
+		}
+		mux.Handle(route.Pattern, h)
+	}
+	return s.envelope(mux)
+}
+
+// quiet routes are asked so often that their successes are told by metrics only.
+var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true}
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// envelope is what every request gets: an id, safe headers, an access line, a
+// measure, and an answer even when its handler panics.
+func (s *Server) envelope(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := uuid.Must(uuid.NewV7()).String() // fails only without a source of randomness
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		rec := &recorder{ResponseWriter: w}
+		h := rec.Header()
+		h.Set("X-Request-Id", id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+		route := "none"
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				s.metrics.panics.Inc()
+				s.logger.Error("panic", "request_id", id, "route", route, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					s.problem(rec, r, newProblem(http.StatusInternalServerError, "internal", "a bug of ours; quote the request id"))
+				}
+			}
+			took := time.Since(start)
+			s.metrics.request(route, rec.status, took)
+			level := slog.LevelInfo
+			if rec.status < 300 && quiet[route] {
+				level = slog.LevelDebug
+			}
+			s.logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "route", route, "status", rec.status,
+				"bytes", rec.bytes, "ms", float64(took.Microseconds())/1000)
+		}()
+		handler, pattern := mux.Handler(r)
+		switch {
+		case pattern == "":
+			s.noRoute(rec, r, handler)
+		case s.draining.Load() && r.Method == http.MethodPost:
+			route = routeLabel(pattern)
+			s.problem(rec, r, logProblem(errDraining))
+		default:
+			route = routeLabel(pattern)
+			mux.ServeHTTP(rec, r)
+		}
+		if rec.status == 0 {
+			rec.status = http.StatusOK // net/http sends it
+		}
+	})
+}
+
+// noRoute answers a path that does not exist, or not with this method, as a problem.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, fallback http.Handler) {
+	probe := &probe{header: http.Header{}}
+	fallback.ServeHTTP(probe, r)
+	if probe.status == http.StatusMethodNotAllowed {
+		allow := probe.header.Get("Allow")
+		s.problem(w, r, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+allow).header("Allow", allow))
+		return
+	}
+	s.problem(w, r, newProblem(http.StatusNotFound, "unknown_path", "there is no such path; see /v1/openapi.json"))
+}
+
+// routeLabel is the pattern without its method: few values, whatever is asked for.
+func routeLabel(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		return path
+	}
+	return pattern
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += n
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach flushing and deadlines.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// Flush serves handlers that look for http.Flusher.
+func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
+// Hijack serves handlers that look for http.Hijacker.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(r.ResponseWriter).Hijack()
+}
+
+// probe asks a handler for its status without answering.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

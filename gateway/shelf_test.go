@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
+)
+
+// shelf answers Queries from memory, each tenant its own: what the handlers do
+// with answers is tested here, what the store answers is tested in the store.
+type shelf struct {
+	mu    sync.Mutex
+	rules map[[2]schemas.ID]api.AlertRule
+	hooks map[[2]schemas.ID]api.Webhook
+	err   error
+	asked []any // filters and pages, as they arrived
+	page  api.PageRequest
+}
+
+func newShelf() *shelf {
+	return &shelf{rules: map[[2]schemas.ID]api.AlertRule{}, hooks: map[[2]schemas.ID]api.Webhook{}}
+}
+
+func (s *shelf) note(p api.PageRequest, f any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked, s.page = append(s.asked, f), p
+	if p.Cursor == "bad" {
+		return fmt.Errorf("read cursor: %w", ErrBadCursor)
+	}
+	return s.err
+}
+
+func (s *shelf) last() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.asked) == 0 {
+		return nil
+	}
+	return s.asked[len(s.asked)-1]
+}
+
+func (s *shelf) ListDevices(_ context.Context, _ schemas.ID, p api.PageRequest, f DeviceFilter) (api.Page[api.Device], error) {
+	return api.Page[api.Device]{}, s.note(p, f)
+}
+
+func (s *shelf) ListMetrics(_ context.Context, _ schemas.ID, p api.PageRequest, f MetricFilter) (api.Page[api.Metric], error) {
+	return api.Page[api.Metric]{}, s.note(p, f)
+}
+
+func (s *shelf) Datapoints(_ context.Context, _ schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Datapoint], error) {
+	return api.Page[api.Datapoint]{}, s.note(p, f)
+}
+
+func (s *shelf) Scores(_ context.Context, _ schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Score], error) {
+	return api.Page[api.Score]{}, s.note(p, f)
+}
+
+func (s *shelf) Anomalies(_ context.Context, _ schemas.ID, p api.PageRequest, f AnomalyFilter) (api.Page[api.Score], error) {
+	return api.Page[api.Score]{}, s.note(p, f)
+}
+
+func (s *shelf) ListAlertEvents(_ context.Context, _ schemas.ID, p api.PageRequest, f AlertEventFilter) (api.Page[api.AlertEvent], error) {
+	return api.Page[api.AlertEvent]{}, s.note(p, f)
+}
+
+func (s *shelf) GetAlertEvent(context.Context, schemas.ID, schemas.ID) (api.AlertEvent, error) {
+	return api.AlertEvent{}, ErrNotFound
+}
+
+func (s *shelf) Receipt(context.Context, schemas.ID, schemas.ID) (api.Receipt, error) {
+	return api.Receipt{}, ErrNotFound
+}
+
+func (s *shelf) ListAlertRules(_ context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error) {
+	page := api.Page[api.AlertRule]{}
+	err := s.note(p, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, r := range s.rules {
+		if k[0] == tenant {
+			page.Data = append(page.Data, r)
+		}
+	}
+	return page, err
+}
+
+func (s *shelf) GetAlertRule(_ context.Context, tenant, id schemas.ID) (api.AlertRule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.rules[[2]schemas.ID{tenant, id}]
+	if !ok {
+		return r, ErrNotFound
+	}
+	return r, nil
+}
+
+func (s *shelf) CreateAlertRule(_ context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, now := schemas.NewID(), time.Now()
+	rule.ID, rule.Version, rule.CreatedAt = id.String(), 1, &now
+	s.rules[[2]schemas.ID{tenant, id}] = rule
+	return rule, nil
+}
+
+func (s *shelf) UpdateAlertRule(_ context.Context, tenant, id schemas.ID, rule api.AlertRule, ifVersion uint64) (api.AlertRule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := [2]schemas.ID{tenant, id}
+	old, ok := s.rules[k]
+	switch {
+	case !ok:
+		return rule, ErrNotFound
+	case ifVersion > 0 && old.Version != ifVersion:
+		return rule, ErrVersion
+	}
+	rule.ID, rule.Version, rule.CreatedAt = old.ID, old.Version+1, old.CreatedAt
+	s.rules[k] = rule
+	return rule, nil
+}
+
+func (s *shelf) DeleteAlertRule(_ context.Context, tenant, id schemas.ID, ifVersion uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := [2]schemas.ID{tenant, id}
+	old, ok := s.rules[k]
+	switch {
+	case !ok:
+		return ErrNotFound
+	case ifVersion > 0 && old.Version != ifVersion:
+		return ErrVersion
+	}
+	delete(s.rules, k)
+	return nil
+}
+
+func (s *shelf) ListWebhooks(_ context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.Webhook], error) {
+	page := api.Page[api.Webhook]{}
+	err := s.note(p, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, h := range s.hooks {
+		if k[0] == tenant {
+			page.Data = append(page.Data, h)
+		}
+	}
+	return page, err
+}
+
+func (s *shelf) GetWebhook(_ context.Context, tenant, id schemas.ID) (api.Webhook, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.hooks[[2]schemas.ID{tenant, id}]
+	if !ok {
+		return h, ErrNotFound
+	}
+	return h, nil
+}
+
+func (s *shelf) CreateWebhook(_ context.Context, tenant schemas.ID, hook api.Webhook) (api.Webhook, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := schemas.NewID()
+	hook.ID, hook.Secret = id.String(), "whsec_test"
+	s.hooks[[2]schemas.ID{tenant, id}] = hook
+	return hook, nil
+}
+
+func (s *shelf) DeleteWebhook(_ context.Context, tenant, id schemas.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := [2]schemas.ID{tenant, id}
+	if _, ok := s.hooks[k]; !ok {
+		return ErrNotFound
+	}
+	delete(s.hooks, k)
+	return nil
+}

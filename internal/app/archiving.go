@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/edgepulse/edgepulse/internal/archive"
+	"github.com/edgepulse/edgepulse/internal/store"
+	"github.com/edgepulse/edgepulse/stream"
+)
+
+// archived are the logs of truth: all else can be derived from them.
+var archived = []stream.LogName{stream.Ingest, stream.Deliveries}
+
+func startArchiver(_ context.Context, a *App) (func(context.Context) error, error) {
+	if a.archive == nil {
+		return nil, errors.New("no archive: set EDGEPULSE_ARCHIVE_URL")
+	}
+	if a.store == nil {
+		return nil, errNoDatabase
+	}
+	return a.background("archiver", func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		for _, log := range archived {
+			for _, p := range a.partitions {
+				g.Go(func() error { return a.archiveLog(ctx, log, p) })
+			}
+		}
+		return g.Wait()
+	}), nil
+}
+
+// archiveLog keeps one partition for as long as ctx lives. An outage of the
+// object store or the database rides on the log: its lag shows, nothing is lost.
+func (a *App) archiveLog(ctx context.Context, log stream.LogName, partition int) error {
+	l := a.log.With("stage", "archiver", "log", stream.StreamName(log, partition))
+	said := ""
+	for {
+		ar := archive.NewArchiver(archive.Config{Log: log, Partition: partition}, a.archive, segmentIndex{a.store}, l)
+		err := ar.Run(ctx, func(ctx context.Context, after uint64) (archive.Source, error) {
+			return a.follow(ctx, log, partition, after), nil
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			l.Warn("archiving begins again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second + rand.N(time.Second)):
+		}
+	}
+}
+
+// followed is a log as the archiver reads it.
+type followed struct {
+	messages chan stream.Message
+	failed   chan error
+}
+
+func (a *App) follow(ctx context.Context, log stream.LogName, partition int, after uint64) *followed {
+	f := &followed{messages: make(chan stream.Message), failed: make(chan error, 1)}
+	go func() {
+		f.failed <- a.broker.Follow(ctx, log, partition, after, func(m stream.Message) (bool, error) {
+			select {
+			case f.messages <- m:
+				return false, nil
+			case <-ctx.Done():
+				return true, ctx.Err()
+			}
+		})
+	}()
+	return f
+}
+
+// Next implements archive.Source.
+func (f *followed) Next(ctx context.Context) (uint64, time.Time, []byte, error) {
+	select {
+	case m := <-f.messages:
+		return m.To, m.At, m.Payload, nil
+	case err := <-f.failed:
+		return 0, time.Time{}, nil, err
+	case <-ctx.Done():
+		return 0, time.Time{}, nil, ctx.Err()
+	}
+}
+
+// segmentIndex keeps the segments' rows.
+type segmentIndex struct{ s *store.Store }
+
+func (i segmentIndex) InsertSegment(ctx context.Context, s archive.Segment) error {
+	return i.s.InsertSegment(ctx, store.Segment{Log: s.Log, Partition: s.Partition, FirstRoot: s.First, LastRoot: s.Last,
+		FirstAt: s.FirstAt, LastAt: s.LastAt, ObjectKey: s.Name, Bytes: s.Bytes, Entries: int64(s.Messages), SHA256: s.SHA256[:]})
+}
+
+// objectCredentials are those of the object store, under our names or the usual ones.
+func objectCredentials() archive.Credentials {
+	env := func(names ...string) string {
+		for _, n := range names {
+			if v := os.Getenv(n); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	return archive.Credentials{
+		AccessKey:    env("EDGEPULSE_ARCHIVE_ACCESS_KEY", "R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+		SecretKey:    env("EDGEPULSE_ARCHIVE_SECRET_KEY", "R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+		SessionToken: env("EDGEPULSE_ARCHIVE_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
+	}
+}

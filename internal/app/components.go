@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/edgepulse/edgepulse/alerter"
+	"github.com/edgepulse/edgepulse/alerter/deliverer"
+	"github.com/edgepulse/edgepulse/featurizer"
+	"github.com/edgepulse/edgepulse/gateway"
+	"github.com/edgepulse/edgepulse/normaliser"
+	"github.com/edgepulse/edgepulse/scorer"
+	"github.com/edgepulse/edgepulse/stream"
+)
+
+// starter begins one component and returns what ends it.
+type starter func(context.Context, *App) (func(context.Context) error, error)
+
+// components are all there are, by the one word that names folder, subcommand
+// and metric of a stage.
+var components = map[string]starter{
+	"gateway":    startGateway,
+	"relay":      startRelay,
+	"normaliser": startStage(func(*Config) stream.Stage { return normaliser.Stage() }),
+	"featurizer": startStage(func(c *Config) stream.Stage { return featurizer.Stage(c.Window.config()) }),
+	"scorer":     startStage(func(*Config) stream.Stage { return scorer.Stage() }),
+	"alerter":    startStage(func(*Config) stream.Stage { return alerter.Stage() }),
+	"deliverer":  startDeliverer,
+	"projector":  startProjectors,
+	"archiver":   startArchiver,
+	"metrics":    func(ctx context.Context, a *App) (func(context.Context) error, error) { return a.serveMetrics(ctx) },
+}
+
+// Everything is what `up` runs, in order of the data path, the way in last.
+var Everything = []string{"normaliser", "featurizer", "scorer", "alerter", "projector", "deliverer", "archiver", "gateway", "relay"}
+
+func startStage(stage func(*Config) stream.Stage) starter {
+	return func(_ context.Context, a *App) (func(context.Context) error, error) {
+		if a.snapshots == nil {
+			return nil, errors.New("no place for snapshots: set EDGEPULSE_SNAPSHOT_URL or EDGEPULSE_ARCHIVE_URL")
+		}
+		s := stage(a.cfg)
+		r := stream.NewRunner(s, a.cfg.Runner, a.broker, a.snapshots, a.metrics, a.log, a.partitions)
+		return a.background(s.Name, r.Run), nil
+	}
+}
+
+// projections say what each log becomes in Postgres.
+var projections = []struct {
+	log        stream.LogName
+	projection stream.Projection
+}{
+	{stream.Points, normaliser.Projection{}},
+	{stream.Features, featurizer.Projection{}},
+	{stream.Scores, scorer.Projection{}},
+	{stream.Alerts, alerter.Projection{}},
+	{stream.Deliveries, deliverer.Projection{}},
+}
+
+func startProjectors(_ context.Context, a *App) (func(context.Context) error, error) {
+	if a.store == nil {
+		return nil, errNoDatabase
+	}
+	var stops []func(context.Context) error
+	for _, p := range projections {
+		pr := stream.NewProjector(p.log, p.projection, a.store, a.broker, a.metrics, a.log, a.partitions)
+		stops = append(stops, a.background("projector of "+string(p.log), pr.Run))
+	}
+	return func(ctx context.Context) error {
+		var errs []error
+		for _, stop := range stops {
+			errs = append(errs, stop(ctx))
+		}
+		return errors.Join(errs...)
+	}, nil
+}
+
+var errNoDatabase = errors.New("no database: set EDGEPULSE_DATABASE_URL")
+
+// gatewayComponent is the running gateway, for those who serve beside it.
+type gatewayComponent struct{ *gateway.Server }
+
+func startGateway(ctx context.Context, a *App) (func(context.Context) error, error) {
+	if a.store == nil {
+		return nil, errNoDatabase
+	}
+	cfg := a.cfg.Gateway
+	cfg.Partitions = a.cfg.NATS.Partitions
+	pepper, err := decodeKey("gateway-pepper", cfg.Pepper)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Pepper = string(pepper)
+	srv, err := gateway.New(cfg, gateway.Deps{
+		Log: ingestLog{a.broker}, Keys: keys{a.store}, Queries: queries{a.store}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
+		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := srv.Start(ctx); err != nil {
+		return nil, err
+	}
+	a.gateway = &gatewayComponent{srv}
+	return srv.Stop, nil
+}
+
+// ingestLog is INGEST as the gateway sees it.
+type ingestLog struct{ b *stream.Broker }
+
+func (l ingestLog) Append(ctx context.Context, partition int, group []byte) (uint64, error) {
+	root, err := l.b.Append(ctx, stream.Ingest, partition, group)
+	if errors.Is(err, stream.ErrLogFull) {
+		return 0, fmt.Errorf("%w: %w", gateway.ErrLogFull, err)
+	}
+	return root, err
+}
+
+// Addr is where the gateway of this process listens; empty without one.
+func (a *App) Addr() string {
+	if a.gateway == nil {
+		return ""
+	}
+	return a.gateway.Addr()
+}

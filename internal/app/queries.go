@@ -1,0 +1,203 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/edgepulse/edgepulse/gateway"
+	"github.com/edgepulse/edgepulse/internal/store"
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
+)
+
+// asGateway translates the store's sentinels into the gateway's.
+func asGateway(err error) error {
+	for _, m := range []struct{ from, to error }{
+		{store.ErrNotFound, gateway.ErrNotFound}, {store.ErrBadCursor, gateway.ErrBadCursor}, {store.ErrConflict, gateway.ErrVersion},
+	} {
+		if errors.Is(err, m.from) {
+			return fmt.Errorf("%w: %w", m.to, err)
+		}
+	}
+	return err
+}
+
+func page[T any](p api.Page[T], err error) (api.Page[T], error) { return p, asGateway(err) }
+func one[T any](v T, err error) (T, error)                      { return v, asGateway(err) }
+
+// text is the filter form of an id: empty for none.
+func text(id schemas.ID) string {
+	if id == schemas.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+func order(f gateway.SeriesFilter) store.Order {
+	if f.OldestFirst {
+		return store.Oldest
+	}
+	return store.Newest
+}
+
+// keys finds API keys for the gateway.
+type keys struct{ s *store.Store }
+
+func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, error) {
+	r, err := k.s.LookupKey(ctx, id)
+	if err != nil {
+		return gateway.KeyRecord{}, asGateway(err)
+	}
+	out := gateway.KeyRecord{KeyID: r.KeyID, TenantID: r.TenantID, Hash: r.Hash, Scopes: r.Scopes,
+		Revoked: r.RevokedAt != nil, TenantDisabled: r.TenantDisabled}
+	if r.ExpiresAt != nil {
+		out.ExpiresAt = *r.ExpiresAt
+	}
+	return out, nil
+}
+
+// queries answers the reading and configuring part of the API.
+type queries struct{ s *store.Store }
+
+func (q queries) ListDevices(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.DeviceFilter) (api.Page[api.Device], error) {
+	return page(q.s.ListDevices(ctx, t, p, store.DeviceFilter{ExternalID: f.ExternalID}))
+}
+
+func (q queries) ListMetrics(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.MetricFilter) (api.Page[api.Metric], error) {
+	return page(q.s.ListMetrics(ctx, t, p, store.MetricFilter{DeviceID: text(f.DeviceID), Name: f.Name}))
+}
+
+func (q queries) Datapoints(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Datapoint], error) {
+	return page(q.s.Datapoints(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
+}
+
+func (q queries) Scores(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Score], error) {
+	return page(q.s.Scores(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
+}
+
+func (q queries) Anomalies(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AnomalyFilter) (api.Page[api.Score], error) {
+	sf := store.AnomalyFilter{MetricID: text(f.MetricID), DeviceID: text(f.DeviceID), MinSeverity: f.MinSeverity}
+	if f.Label != "" {
+		sf.Labels = []string{f.Label}
+	}
+	return page(q.s.Anomalies(ctx, t, sf, f.Range, p))
+}
+
+func (q queries) ListAlertEvents(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertEventFilter) (api.Page[api.AlertEvent], error) {
+	return page(q.s.ListAlertEvents(ctx, t, store.AlertFilter{AlertID: text(f.AlertID), RuleID: text(f.RuleID), MetricID: text(f.MetricID),
+		DeviceID: text(f.DeviceID), State: f.State, MinSeverity: f.MinSeverity}, f.Range, p))
+}
+
+func (q queries) GetAlertEvent(ctx context.Context, t, event schemas.ID) (api.AlertEvent, error) {
+	return one(q.s.AlertEvent(ctx, t, event.String()))
+}
+
+func (q queries) Receipt(ctx context.Context, t, batch schemas.ID) (api.Receipt, error) {
+	return one(q.s.Receipt(ctx, t, batch.String()))
+}
+
+func (q queries) ListAlertRules(ctx context.Context, t schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error) {
+	return page(q.s.ListAlertRules(ctx, t, p))
+}
+
+func (q queries) GetAlertRule(ctx context.Context, t, rule schemas.ID) (api.AlertRule, error) {
+	return one(q.s.AlertRule(ctx, t, rule.String()))
+}
+
+func (q queries) CreateAlertRule(ctx context.Context, t schemas.ID, rule api.AlertRule) (api.AlertRule, error) {
+	return one(q.s.CreateAlertRule(ctx, t, rule))
+}
+
+func (q queries) UpdateAlertRule(ctx context.Context, t, id schemas.ID, rule api.AlertRule, ifVersion uint64) (api.AlertRule, error) {
+	return one(q.s.UpdateAlertRule(ctx, t, id.String(), rule, ifVersion))
+}
+
+func (q queries) DeleteAlertRule(ctx context.Context, t, rule schemas.ID, ifVersion uint64) error {
+	return asGateway(q.s.DeleteAlertRule(ctx, t, rule.String(), ifVersion))
+}
+
+func (q queries) ListWebhooks(ctx context.Context, t schemas.ID, p api.PageRequest) (api.Page[api.Webhook], error) {
+	return page(q.s.ListWebhooks(ctx, t, p))
+}
+
+func (q queries) GetWebhook(ctx context.Context, t, webhook schemas.ID) (api.Webhook, error) {
+	return one(q.s.Webhook(ctx, t, webhook.String()))
+}
+
+func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook) (api.Webhook, error) {
+	return one(q.s.CreateWebhook(ctx, t, w))
+}
+
+func (q queries) DeleteWebhook(ctx context.Context, t, webhook schemas.ID) error {
+	return asGateway(q.s.DeleteWebhook(ctx, t, webhook.String()))
+}
+
+// relayEvery is how soon a change of configuration is on its way into the logs.
+const relayEvery = 250 * time.Millisecond
+
+func startRelay(_ context.Context, a *App) (func(context.Context) error, error) {
+	if a.gateway == nil || a.store == nil {
+		return nil, errors.New("the relay runs beside a gateway")
+	}
+	return a.background("relay", (&relay{app: a}).run), nil
+}
+
+// relay carries configuration from Postgres into every partition of INGEST: a
+// fold knows only what its log told it.
+type relay struct{ app *App }
+
+func (r *relay) run(ctx context.Context) error {
+	if err := r.checkpoint(ctx); err != nil && ctx.Err() == nil {
+		r.app.log.Warn("configuration checkpoint failed", "error", err)
+	}
+	timer := time.NewTicker(relayEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			if _, err := r.app.store.RelayControls(ctx, 100, r.publish); err != nil && ctx.Err() == nil {
+				r.app.log.Warn("relay waits", "error", err)
+			}
+		}
+	}
+}
+
+// checkpoint repeats the whole configuration at start, so that the logs hold it
+// even when an outbox row was lost with an older copy of the database.
+func (r *relay) checkpoint(ctx context.Context) error {
+	all, err := r.app.store.AllControls(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := r.send(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *relay) publish(ctx context.Context, pending []store.PendingControl) error {
+	for _, p := range pending {
+		c := &schemas.Control{}
+		if err := c.UnmarshalVT(p.Payload); err != nil {
+			return fmt.Errorf("decode control %d: %w", p.Version, err)
+		}
+		if err := r.send(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *relay) send(ctx context.Context, c *schemas.Control) error {
+	all := make([]int, r.app.cfg.NATS.Partitions)
+	for p := range all {
+		all[p] = p
+	}
+	return r.app.gateway.AppendControl(ctx, all, c)
+}

@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
+)
+
+// DeviceFilter narrows ListDevices; empty fields do not.
+type DeviceFilter struct {
+	ExternalID string
+}
+
+// MetricFilter narrows ListMetrics; empty fields do not.
+type MetricFilter struct {
+	DeviceID         string
+	DeviceExternalID string
+	Name             string
+}
+
+// ListDevices lists devices, the newest first.
+func (s *Store) ListDevices(ctx context.Context, tenant schemas.ID, pr api.PageRequest, f DeviceFilter) (api.Page[api.Device], error) {
+	var out api.Page[api.Device]
+	p, err := readPage("devices", pr, maxLimit)
+	if err != nil {
+		return out, err
+	}
+	var q query
+	q.add(`SELECT d.device_id, d.device_external_id, d.first_seen,
+	         (SELECT count(*) FROM metrics m WHERE m.device_id = d.device_id AND m.tenant_id = d.tenant_id)
+	       FROM devices d WHERE d.tenant_id = ?`, uuidOf(tenant))
+	if f.ExternalID != "" {
+		q.add(" AND d.device_external_id = ?", f.ExternalID)
+	}
+	if p.after != nil {
+		q.add(" AND (d.first_seen, d.device_id) < (?, ?)", p.after.time(), uuidOf(p.id))
+	}
+	q.add(" ORDER BY d.first_seen DESC, d.device_id DESC")
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		out, err = collect(ctx, tx, &q, p, func(r pgx.Row, c *cursor) (api.Device, error) {
+			var d api.Device
+			var id pgtype.UUID
+			err := r.Scan(&id, &d.ExternalID, &d.FirstSeen, &d.Metrics)
+			d.ID, d.FirstSeen = uuidText(id), utc(d.FirstSeen)
+			*c = cursor{List: "devices", TS: d.FirstSeen.UnixMicro(), ID: d.ID}
+			return d, err
+		})
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("list devices: %w", err)
+	}
+	return out, nil
+}
+
+// ListMetrics lists metrics, the newest first.
+func (s *Store) ListMetrics(ctx context.Context, tenant schemas.ID, pr api.PageRequest, f MetricFilter) (api.Page[api.Metric], error) {
+	var out api.Page[api.Metric]
+	p, err := readPage("metrics", pr, maxLimit)
+	if err != nil {
+		return out, err
+	}
+	var q query
+	q.add(metricColumns+` WHERE m.tenant_id = ?`, uuidOf(tenant))
+	if f.DeviceID != "" {
+		id, err := parseID(f.DeviceID)
+		if err != nil {
+			return api.Page[api.Metric]{Data: []api.Metric{}}, nil
+		}
+		q.add(" AND m.device_id = ?", uuidOf(id))
+	}
+	if f.DeviceExternalID != "" {
+		q.add(" AND d.device_external_id = ?", f.DeviceExternalID)
+	}
+	if f.Name != "" {
+		q.add(" AND m.name = ?", f.Name)
+	}
+	if p.after != nil {
+		q.add(" AND (m.first_seen, m.metric_id) < (?, ?)", p.after.time(), uuidOf(p.id))
+	}
+	q.add(" ORDER BY m.first_seen DESC, m.metric_id DESC")
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		out, err = collect(ctx, tx, &q, p, scanMetric)
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("list metrics: %w", err)
+	}
+	return out, nil
+}
+
+// Metric finds one metric.
+func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string) (api.Metric, error) {
+	id, err := parseID(metricID)
+	if err != nil {
+		return api.Metric{}, err
+	}
+	var m api.Metric
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		row := tx.QueryRow(ctx, metricColumns+` WHERE m.tenant_id = $1 AND m.metric_id = $2`, uuidOf(tenant), uuidOf(id))
+		m, err = scanMetric(row, &cursor{})
+		return orNotFound(err)
+	})
+	if err != nil {
+		return api.Metric{}, fmt.Errorf("find metric: %w", err)
+	}
+	return m, nil
+}
+
+const metricColumns = `SELECT m.metric_id, m.device_id, coalesce(d.device_external_id, ''), m.name, m.unit, m.first_seen
+	FROM metrics m LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = m.tenant_id`
+
+func scanMetric(r pgx.Row, c *cursor) (api.Metric, error) {
+	var m api.Metric
+	var id, device pgtype.UUID
+	err := r.Scan(&id, &device, &m.DeviceExternalID, &m.Name, &m.Unit, &m.FirstSeen)
+	m.ID, m.DeviceID, m.FirstSeen = uuidText(id), uuidText(device), utc(m.FirstSeen)
+	*c = cursor{List: "metrics", TS: m.FirstSeen.UnixMicro(), ID: m.ID}
+	return m, err
+}
+
+// requireMetric answers ErrNotFound unless the metric is the tenant's.
+func requireMetric(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID) error {
+	var one int
+	return orNotFound(tx.QueryRow(ctx, `SELECT 1 FROM metrics WHERE tenant_id = $1 AND metric_id = $2`,
+		uuidOf(tenant), uuidOf(metric)).Scan(&one))
+}
+
+func orNotFound(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
