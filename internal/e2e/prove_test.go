@@ -84,7 +84,7 @@ func TestProveCrash(t *testing.T) {
 		return
 	}
 	small := dose{points: 20000, devices: 16, kills: 24, stops: 12, brokerKills: 2, patience: 40 * time.Second}
-	for _, rule := range []string{"no-clip", "no-reseek", "no-unknown", "no-cas"} {
+	for _, rule := range []string{"no-reseek", "no-unknown", "no-cas"} {
 		t.Run(rule, func(t *testing.T) {
 			w := newWorld(t, ctx, .25, rule)
 			_, f, err := w.suffer(t, ctx, small)
@@ -94,16 +94,19 @@ func TestProveCrash(t *testing.T) {
 			fmt.Printf("%s: fails as it must: %v\n", rule, err)
 		})
 	}
-	t.Run("newest-snapshot", func(t *testing.T) {
-		w := newWorld(t, ctx, 0, "newest-snapshot")
-		l, _, err := w.suffer(t, ctx, dose{points: 5000, devices: 16, patience: time.Minute})
-		fail(t, w, err)
-		if err := w.rollBackOnce(t, ctx, l); err == nil {
-			t.Fatal("without the rule nothing failed")
-		} else {
-			fmt.Printf("newest-snapshot: fails as it must: %v\n", err)
-		}
-	})
+	// These two guard against logs that changed: boundaries of commits move in a
+	// rebuild only, and a snapshot is ahead of its log only after a rollback.
+	for _, rule := range []string{"no-clip", "newest-snapshot"} {
+		t.Run(rule, func(t *testing.T) {
+			w := newWorld(t, ctx, 0, rule)
+			l, _, err := w.suffer(t, ctx, dose{points: 5000, devices: 16, patience: time.Minute})
+			fail(t, w, err)
+			if err = w.rollBackOnce(t, ctx, l); err == nil {
+				t.Fatal("without the rule nothing failed")
+			}
+			fmt.Printf("%s: fails as it must: %v\n", rule, err)
+		})
+	}
 }
 
 func fail(t *testing.T, w *world, err error) {
