@@ -64,7 +64,7 @@ func (c *scoreCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if c.Plot != "" {
-			if err := drawScored(c.Plot, sum); err != nil {
+			if err := drawScored(c.Plot, filepath.Join(root, rel), sum); err != nil {
 				return err
 			}
 		}
@@ -93,8 +93,11 @@ func (c *scoreCmd) file(ctx context.Context, root, rel string, o app.ScoreOption
 }
 
 // drawScored draws the rows of a scored file.
-func drawScored(path string, sum app.FileSummary) error {
-	s := plot.Series{Title: strings.TrimSuffix(filepath.ToSlash(sum.Path), filepath.Ext(sum.Path))}
+func drawScored(path, file string, sum app.FileSummary) error {
+	s := plot.Series{Title: strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))}
+	if dir := filepath.Base(filepath.Dir(file)); dir != "." && dir != string(filepath.Separator) {
+		s.Title = dir + "/" + s.Title // simulate writes DEVICE/METRIC.csv
+	}
 	var last *schemas.Score
 	for _, r := range sum.Rowed {
 		pt := plot.Point{T: time.UnixMicro(r.TS).UTC(), Value: r.Value, Lower: math.NaN(), Upper: math.NaN()}

@@ -119,8 +119,7 @@ func (c *simulateCmd) play(ctx context.Context, api *client.Client, fleet *simul
 	}
 	live := newProgress("live points", 0)
 	fmt.Fprintln(os.Stderr, "live; Ctrl+C ends. Next: `edgepulse alerts tail` in another terminal")
-	end := to
-	err = play.Live(ctx, api, fleet, play.Options{Progress: live.set}, func(until time.Time) { end = until })
+	end, err := play.Live(ctx, api, fleet, to, play.Options{Progress: live.set})
 	live.end()
 	return end, err
 }
@@ -132,7 +131,7 @@ func (c *simulateCmd) simulated(ctx context.Context, api *client.Client, fleet *
 	}
 	end := from.Add(time.Duration(c.For))
 	p := newProgress("live points", c.points(fleet, time.Duration(c.For)))
-	sent := 0
+	sensors := play.NewSensors(ctx, api, fleet, from, play.Options{Progress: p.set})
 	for now := from; now.Before(end); {
 		// Points are received within a step of being measured, as in life.
 		if now = now.Add(c.Step); now.After(end) {
@@ -141,16 +140,16 @@ func (c *simulateCmd) simulated(ctx context.Context, api *client.Client, fleet *
 		if err := api.Post(ctx, "/v1/clock", map[string]time.Time{"now": now}, nil); err != nil {
 			return now, fmt.Errorf("set the clock (is the service running with --clock sim?): %w", err)
 		}
-		n, err := play.Step(ctx, api, fleet, now, play.Options{})
-		if err != nil {
+		if err := sensors.Step(now); err != nil {
 			return now, err
 		}
-		sent += n
-		p.set(sent)
+		if err := sensors.Wait(); err != nil {
+			return now, err
+		}
 	}
 	p.end()
 	took := time.Since(p.start)
-	fmt.Printf("%d live points, %s of simulated time in %.1f s\n", sent, time.Duration(c.For), took.Seconds())
+	fmt.Printf("%d live points, %s of simulated time in %.1f s\n", p.last, time.Duration(c.For), took.Seconds())
 	return end, nil
 }
 

@@ -18,7 +18,7 @@ const (
 	liveStep    = time.Second
 
 	// RoundLength is when the anomalies begin again, on other metrics.
-	RoundLength = 5 * time.Minute
+	RoundLength = 10 * time.Minute
 
 	// sensorBuffer is how much of the past a sensor keeps while the service is away.
 	sensorBuffer = 15 * time.Minute

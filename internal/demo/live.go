@@ -24,37 +24,31 @@ func (d *Demo) Run(ctx context.Context) error {
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	saved := time.Now()
+	now := d.state.SentTo
+	sensors := play.NewSensors(ctx, d.api, nil, now, play.Options{Keep: Keep})
 	for {
-		from := d.state.SentTo
-		cfg, err := Live(from, d.state.Round)
+		fleet, err := d.round(now)
 		if err != nil {
 			return err
 		}
-		fleet, err := simulate.New(cfg)
-		if err != nil {
-			return err
-		}
-		d.state.Round++ // also when the round is cut short: a restart shows other metrics
-		for end := from.Add(RoundLength); d.state.SentTo.Before(end); {
+		sensors.Play(fleet)
+		for end := now.Add(RoundLength); now.Before(end); {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
 			}
-			now := time.Now().UTC()
-			if now.Sub(d.state.SentTo) > asleep {
-				if err := d.catchUp(ctx); err != nil {
-					return d.ended(ctx, err)
-				}
-				break
-			}
-			if now.After(end) {
+			before := now
+			if now = time.Now().UTC(); now.After(end) {
 				now = end
 			}
-			if _, err := play.Step(ctx, d.api, fleet, now, play.Options{Keep: Keep}); err != nil {
+			if now.Sub(before) > asleep {
+				return nil // the next run begins with what was missed
+			}
+			if err := sensors.Step(now); err != nil {
 				return d.ended(ctx, err)
 			}
-			d.state.SentTo = now
+			d.state.SentTo = sensors.Sent()
 			if time.Since(saved) > saveEvery {
 				if err := d.state.save(d.file); err != nil {
 					return err
@@ -63,6 +57,16 @@ func (d *Demo) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// round is the fleet from an instant on, with the next round's anomalies.
+func (d *Demo) round(from time.Time) (*simulate.Fleet, error) {
+	cfg, err := Live(from, d.state.Round)
+	if err != nil {
+		return nil, err
+	}
+	d.state.Round++ // also when the round is cut short: a restart shows other metrics
+	return simulate.New(cfg)
 }
 
 func (d *Demo) catchUp(ctx context.Context) error {

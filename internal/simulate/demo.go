@@ -30,11 +30,18 @@ var demo = [...][5]scene{
 		{Pump, "flow", Missingness, 60 * time.Second, 40 * time.Second, 0},
 	},
 	{
-		{ColdChain, "temperature", Spike, 15 * time.Second, 3 * time.Second, 40},
+		{WebService, "p95_ms", Spike, 15 * time.Second, 3 * time.Second, 60},
 		{Pump, "flow", Drop, 30 * time.Second, 4 * time.Second, -40},
-		{WebService, "p95_ms", Stuck, 40 * time.Second, 80 * time.Second, 0},
+		{ColdChain, "temperature", Stuck, 40 * time.Second, 80 * time.Second, 0},
 		{Pump, "vibration_rms", Drift, 50 * time.Second, 80 * time.Second, 80},
 		{EnergyMeter, "current", Missingness, 60 * time.Second, 40 * time.Second, 0},
+	},
+	{
+		{EnergyMeter, "current", Spike, 15 * time.Second, 3 * time.Second, 120},
+		{ColdChain, "humidity", Drop, 30 * time.Second, 4 * time.Second, -40},
+		{EnergyMeter, "voltage", Stuck, 40 * time.Second, 80 * time.Second, 0},
+		{Pump, "temperature", Drift, 50 * time.Second, 80 * time.Second, 90},
+		{WebService, "rps", Missingness, 60 * time.Second, 40 * time.Second, 0},
 	},
 }
 

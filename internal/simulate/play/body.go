@@ -53,9 +53,27 @@ func (b *body) json(backfill bool) []byte {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = strconv.AppendQuote(append(out, `{"device_external_id":`...), d)
-		out = append(append(out, `,"metrics":[`...), b.items[d]...)
-		out = append(out, "]}"...)
+		out = append(out, b.object(d)...)
 	}
 	return append(out, "]}"...)
+}
+
+func (b *body) object(device string) []byte {
+	out := strconv.AppendQuote([]byte(`{"device_external_id":`), device)
+	out = append(append(out, `,"metrics":[`...), b.items[device]...)
+	return append(out, "]}"...)
+}
+
+// Slices renders points as single device objects, one per device, for those who
+// write the log without a gateway.
+func Slices(points []simulate.Point) [][]byte {
+	b := &body{}
+	for _, p := range points {
+		b.add(p)
+	}
+	out := make([][]byte, len(b.devices))
+	for i, d := range b.devices {
+		out[i] = b.object(d)
+	}
+	return out
 }

@@ -30,10 +30,8 @@ type Sender interface {
 // Options of sending.
 type Options struct {
 	Keep     func(simulate.Point) bool // nil = every point
-	Progress func(points int)          // total so far; History calls it from several goroutines
+	Progress func(points int)          // total so far; called from several goroutines
 	Lanes    int                       // requests of a history at one time; default 4
-	Every    time.Duration             // how often Live looks for due points; default 100 ms
-	Clock    func() time.Time          // of Live; default the wall clock
 }
 
 func (o Options) keeps(p simulate.Point) bool { return o.Keep == nil || o.Keep(p) }
@@ -115,64 +113,21 @@ func spread(ctx context.Context, f *simulate.Fleet, until time.Time, o Options, 
 }
 
 // Live sends points when their time has come, until ctx ends (then the error is
-// nil) or a request fails for good. told hears up to which instant all is sent.
-func Live(ctx context.Context, s Sender, f *simulate.Fleet, o Options, told func(until time.Time)) error {
-	if o.Every <= 0 {
-		o.Every = 100 * time.Millisecond
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
-	tick := time.NewTicker(o.Every)
+// nil) or a request fails for good. It returns up to which instant all is sent.
+func Live(ctx context.Context, s Sender, f *simulate.Fleet, from time.Time, o Options) (time.Time, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	sent := 0
+	l := NewSensors(ctx, s, f, from, o)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return l.Sent(), nil
 		case <-tick.C:
 		}
-		now := o.Clock()
-		n, err := Step(ctx, s, f, now, o)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		if sent += n; n > 0 && o.Progress != nil {
-			o.Progress(sent)
-		}
-		if told != nil {
-			told(now)
+		if err := l.Step(time.Now()); err != nil && ctx.Err() == nil {
+			return l.Sent(), err
 		}
 	}
-}
-
-// Step sends the points of all devices before now that were not sent yet.
-func Step(ctx context.Context, s Sender, f *simulate.Fleet, now time.Time, o Options) (int, error) {
-	n := 0
-	b := &body{}
-	flush := func() error {
-		if b.points == 0 {
-			return nil
-		}
-		n += b.points
-		err := send(ctx, s, b, false)
-		b = &body{}
-		return err
-	}
-	for p := range f.Until(now) {
-		if !o.keeps(p) {
-			continue
-		}
-		if b.add(p); b.points == maxPoints {
-			if err := flush(); err != nil {
-				return n, err
-			}
-		}
-	}
-	return n, flush()
 }
 
 func send(ctx context.Context, s Sender, b *body, backfill bool) error {
