@@ -7,14 +7,14 @@ import (
 	"github.com/edgepulse/edgepulse/schemas/api"
 )
 
-// The fleet: one device of each kind, with fourteen days behind it. Two minutes
-// is the coarsest step whose differences look like those of the live second: a
-// history by the ten minutes has the swing of the day in every difference, and
+// The fleet: one device of each kind, with fourteen days behind it. The step of
+// the history is the coarsest whose differences still look like those of the live
+// second: by the ten minutes, the swing of the day is in every difference, and
 // models that learned it take real anomalies for usual.
 const (
 	devices     = 4
 	historyLen  = 14 * 24 * time.Hour
-	historyStep = 2 * time.Minute
+	historyStep = 150 * time.Second
 	liveStep    = time.Second
 
 	// RoundLength is when the anomalies begin again, on other metrics.
