@@ -66,6 +66,7 @@ func (f *Fold) rebuild() {
 	f.due = f.due[:0]
 	for _, id := range f.metrics.Keys() {
 		m, _ := f.metrics.Get(id)
+		m.queued = m.deadline
 		f.due = append(f.due, deadline{m.deadline, id})
 	}
 	heap.Init(&f.due)
@@ -161,9 +162,17 @@ func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schem
 		}
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
-	if !known {
-		heap.Push(&f.due, deadline{m.deadline, id})
+	if !known || m.deadline < m.queued {
+		f.queue(id, m)
 	}
+}
+
+// queue lets a tick look at the metric at its deadline. A deadline that moves back
+// stays queued where it was and moves when it comes up; one that moves forward is
+// queued anew, and the entry it had is ignored.
+func (f *Fold) queue(id schemas.ID, m *metric) {
+	m.queued = m.deadline
+	heap.Push(&f.due, deadline{m.deadline, id})
 }
 
 // vectorOut emits the evaluation that a point caused.
@@ -198,11 +207,11 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 	for len(f.due) > 0 && f.due[0].at <= now {
 		d := heap.Pop(&f.due).(deadline)
 		m, ok := f.metrics.Get(d.key)
-		if !ok {
+		if !ok || d.at != m.queued {
 			continue
 		}
-		if m.deadline > now {
-			heap.Push(&f.due, deadline{m.deadline, d.key})
+		if m.deadline > d.at {
+			f.queue(d.key, m) // also when it is due now: the order is that of deadlines
 			continue
 		}
 		if now-m.heard >= idleLifetime {
@@ -211,7 +220,7 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		}
 		m = f.metrics.Touch(d.key)
 		f.silence(d.key, m, second, now, out)
-		heap.Push(&f.due, deadline{m.deadline, d.key})
+		f.queue(d.key, m)
 	}
 }
 
