@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,13 +35,14 @@ type Broker struct {
 	js   jetstream.JetStream
 	log  *slog.Logger
 	gen  atomic.Uint64 // rises with every disconnect
-	name string
+	name string        // of the process, for connection lists and owners
 }
 
 // Connect reaches NATS. A non-nil inProcess provider connects to an embedded
 // server without a socket.
 func Connect(cfg BrokerConfig, name string, inProcess nats.InProcessConnProvider, log *slog.Logger) (*Broker, error) {
-	b := &Broker{cfg: cfg, log: log, name: name}
+	host, _ := os.Hostname() // an unnamed host is no reason to stop
+	b := &Broker{cfg: cfg, log: log, name: fmt.Sprintf("%s@%s:%d", name, host, os.Getpid())}
 	opts := []nats.Option{
 		nats.Name("edgepulse-" + name),
 		nats.MaxReconnects(-1),
