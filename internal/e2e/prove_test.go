@@ -52,10 +52,10 @@ func TestCrashEquivalence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	w := newWorld(t, ctx, .25, "")
-	l, f, err := w.suffer(t, ctx, dose{points: 15000, devices: 16, kills: 10, stops: 6, brokerKills: 1, patience: 60 * time.Second})
+	l, f, err := w.suffer(t, ctx, dose{points: 15000, devices: 16, kills: 10, stops: 6, brokerKills: 1, patience: 3 * time.Minute})
 	fail(t, w, err)
 	t.Log(f)
 	rollBack(t, ctx, w, l)
@@ -243,7 +243,7 @@ func (w *world) rollBackOnce(t *testing.T, ctx context.Context, l *loader) error
 			return err
 		}
 	}
-	patience, cancel := context.WithTimeout(ctx, 60*time.Second)
+	patience, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if _, err := w.verify(patience, l); err != nil {
 		return err
