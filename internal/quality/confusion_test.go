@@ -274,8 +274,8 @@ func (r *report) print() {
 	}
 	if *list {
 		for _, a := range r.all {
-			r.t.Logf("%-9s %-16s %-14s %-11s %s %4d steps %6.1f: detected %v first %s alert %s final %s", a.group, a.Device, a.Metric, a.Label,
-				time.UnixMicro(a.Start).UTC().Format(time.DateTime), (a.End-a.Start)/a.step+1, a.Magnitude, a.detected, a.first.Word(), a.alert.Word(), a.final.Word())
+			r.t.Logf("%-9s %-16s %-14s %-11s %s %4d steps %6.1f: detected %v first %s alert %s final %s silence %.2f", a.group, a.Device, a.Metric, a.Label,
+				time.UnixMicro(a.Start).UTC().Format(time.DateTime), (a.End-a.Start)/a.step+1, a.Magnitude, a.detected, a.first.Word(), a.alert.Word(), a.final.Word(), a.silence)
 		}
 	}
 }

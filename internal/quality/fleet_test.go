@@ -17,12 +17,13 @@ var tenant = schemas.ID{'q', 'u', 'a', 'l', 'i', 't', 'y', 15: 1}
 
 // verdict is what the scorer published of one evaluation.
 type verdict struct {
-	ts       int64 // event time
-	heard    int64 // the service's clock, µs
-	severity schemas.Severity
-	label    schemas.Label
-	sub      schemas.SubLabel
-	silent   bool
+	ts           int64 // event time
+	heard        int64 // the service's clock, µs
+	severity     schemas.Severity
+	label        schemas.Label
+	sub          schemas.SubLabel
+	silent       bool
+	score, alarm float64
 }
 
 // series is all verdicts of one metric, in order of publication.
@@ -75,7 +76,7 @@ func (p *plant) publish(log stream.LogName, _ uint64, raw []byte) error {
 	if !ok {
 		return fmt.Errorf("score of an unknown metric")
 	}
-	at.verdicts = append(at.verdicts, verdict{s.Ts, s.ReceivedAt, s.Severity, s.Label, s.SubLabel, s.Silent})
+	at.verdicts = append(at.verdicts, verdict{s.Ts, s.ReceivedAt, s.Severity, s.Label, s.SubLabel, s.Silent, s.Score, s.AlarmScore})
 	return nil
 }
 
