@@ -66,9 +66,20 @@ func (f *Fold) rebuild() {
 	f.due = f.due[:0]
 	for _, id := range f.metrics.Keys() {
 		m, _ := f.metrics.Get(id)
+		m.scheduled = m.deadline
 		f.due = append(f.due, deadline{m.deadline, id})
 	}
 	heap.Init(&f.due)
+}
+
+// schedule makes sure that a tick looks at the metric at its deadline. One that
+// has moved later is noticed when the old one comes; one that has moved earlier,
+// as when a rhythm has just been learned, takes a new entry.
+func (f *Fold) schedule(id schemas.ID, m *metric) {
+	if m.scheduled == 0 || m.deadline < m.scheduled {
+		m.scheduled = m.deadline
+		heap.Push(&f.due, deadline{m.deadline, id})
+	}
 }
 
 // Apply implements stream.Fold.
@@ -161,9 +172,7 @@ func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schem
 		}
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
-	if !known {
-		heap.Push(&f.due, deadline{m.deadline, id})
-	}
+	f.schedule(id, m)
 }
 
 // vectorOut emits the evaluation that a point caused.
@@ -198,11 +207,12 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 	for len(f.due) > 0 && f.due[0].at <= now {
 		d := heap.Pop(&f.due).(deadline)
 		m, ok := f.metrics.Get(d.key)
-		if !ok {
-			continue
+		if !ok || d.at != m.scheduled {
+			continue // an earlier deadline took its place
 		}
-		if m.deadline > now {
-			heap.Push(&f.due, deadline{m.deadline, d.key})
+		m.scheduled = 0
+		if m.deadline > d.at {
+			f.schedule(d.key, m) // even if that has come too: its turn is by its own time
 			continue
 		}
 		if now-m.heard >= idleLifetime {
@@ -211,7 +221,7 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		}
 		m = f.metrics.Touch(d.key)
 		f.silence(d.key, m, second, now, out)
-		heap.Push(&f.due, deadline{m.deadline, d.key})
+		f.schedule(d.key, m)
 	}
 }
 

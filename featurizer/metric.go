@@ -18,6 +18,8 @@ type metric struct {
 	settings       uint64      // version of the setting
 	armed          bool        // a point that is not backfill has been heard
 	silent         bool
+
+	scheduled int64 // deadline of the entry in Fold.due; derived, 0 = none
 }
 
 // hear notes an arrival. Only what is not backfill arms the judgement of
