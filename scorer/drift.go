@@ -1,5 +1,8 @@
 package scorer
 
+// driftBefore are the numbers of rows before the onset that are tried.
+var driftBefore = [...]int{20, eventPast}
+
 const (
 	driftLeast       = 24  // rows, before the onset and since
 	driftCorrelation = .75 // of value and time
@@ -8,13 +11,20 @@ const (
 )
 
 // drifts tells a ramp from a step and from a spike, looking at the rows before
-// the onset as well: a drift begins long before it is noticed. The rows must
-// follow a line, rise by more than the usual scatter, fit a line better than the
-// best single step, and none may stick out of it.
+// the onset as well: a drift begins long before it is noticed, how long is
+// unknown.
 func (e *event) drifts(rows []float64) bool {
-	if len(rows) < driftLeast {
-		return false
+	for _, before := range driftBefore {
+		if n := int(e.rows) + before; n >= driftLeast && n <= len(rows) && e.ramp(rows[len(rows)-n:]) {
+			return true
+		}
 	}
+	return false
+}
+
+// ramp says that the rows follow a line, rise by more than the usual scatter, fit
+// a line better than the best single step, and none sticks out of it.
+func (e *event) ramp(rows []float64) bool {
 	n := float64(len(rows))
 	sum, middle := 0.0, (n-1)/2
 	for _, x := range rows {

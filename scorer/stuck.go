@@ -3,6 +3,7 @@ package scorer
 const (
 	runMemory  = 64 // completed runs remembered
 	runsLeast  = 16 // completed runs before a long one means anything
+	runsOwn    = 24 // of one value before it is compared with them alone
 	stuckLeast = 8
 	runCap     = 1 << 20
 )
@@ -56,7 +57,7 @@ func (r *runs) remember(gone uint32) {
 func (r *runs) limit() int {
 	most := r.most
 	if r.length >= stuckLeast {
-		if own, n := r.own(); n >= runsLeast {
+		if own, n := r.own(); n >= runsOwn {
 			most = own
 		}
 	}
