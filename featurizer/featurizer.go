@@ -66,20 +66,10 @@ func (f *Fold) rebuild() {
 	f.due = f.due[:0]
 	for _, id := range f.metrics.Keys() {
 		m, _ := f.metrics.Get(id)
-		m.scheduled = m.deadline
+		m.queued = m.deadline
 		f.due = append(f.due, deadline{m.deadline, id})
 	}
 	heap.Init(&f.due)
-}
-
-// schedule makes sure that a tick looks at the metric at its deadline. One that
-// has moved later is noticed when the old one comes; one that has moved earlier,
-// as when a rhythm has just been learned, takes a new entry.
-func (f *Fold) schedule(id schemas.ID, m *metric) {
-	if m.scheduled == 0 || m.deadline < m.scheduled {
-		m.scheduled = m.deadline
-		heap.Push(&f.due, deadline{m.deadline, id})
-	}
 }
 
 // Apply implements stream.Fold.
@@ -172,7 +162,17 @@ func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schem
 		}
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
-	f.schedule(id, m)
+	if !known || m.deadline < m.queued {
+		f.queue(id, m)
+	}
+}
+
+// queue lets a tick look at the metric at its deadline. A deadline that moves back
+// stays queued where it was and moves when it comes up; one that moves forward is
+// queued anew, and the entry it had is ignored.
+func (f *Fold) queue(id schemas.ID, m *metric) {
+	m.queued = m.deadline
+	heap.Push(&f.due, deadline{m.deadline, id})
 }
 
 // vectorOut emits the evaluation that a point caused.
@@ -207,12 +207,11 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 	for len(f.due) > 0 && f.due[0].at <= now {
 		d := heap.Pop(&f.due).(deadline)
 		m, ok := f.metrics.Get(d.key)
-		if !ok || d.at != m.scheduled {
-			continue // an earlier deadline took its place
+		if !ok || d.at != m.queued {
+			continue
 		}
-		m.scheduled = 0
 		if m.deadline > d.at {
-			f.schedule(d.key, m) // even if that has come too: its turn is by its own time
+			f.queue(d.key, m) // also when it is due now: the order is that of deadlines
 			continue
 		}
 		if now-m.heard >= idleLifetime {
@@ -221,7 +220,7 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		}
 		m = f.metrics.Touch(d.key)
 		f.silence(d.key, m, second, now, out)
-		f.schedule(d.key, m)
+		f.queue(d.key, m)
 	}
 }
 
