@@ -44,12 +44,12 @@ const day = 24 * time.Hour
 var (
 	longGroups = []group{
 		{"30s/60s", 12, 30 * time.Second, 3, time.Second, 4 * day, 7 * day},
-		{"60s/120s", 16, time.Minute, 3, 5 * time.Second, 7 * day, 7 * day},
-		{"5m/10m", 24, 5 * time.Minute, .7, 5 * time.Second, 14 * day, 7 * day},
+		{"60s/120s", 16, time.Minute, 3, time.Second, 7 * day, 7 * day},
+		{"5m/10m", 24, 5 * time.Minute, .7, time.Second, 14 * day, 7 * day},
 	}
 	shortGroups = []group{
-		{"60s/120s", 8, time.Minute, 3, 5 * time.Second, 4 * day, 2 * day},
-		{"5m/10m", 8, 5 * time.Minute, .7, 5 * time.Second, 7 * day, 3 * day},
+		{"60s/120s", 8, time.Minute, 3, time.Second, 4 * day, 2 * day},
+		{"5m/10m", 8, 5 * time.Minute, .7, time.Second, 7 * day, 3 * day},
 	}
 )
 
