@@ -56,6 +56,7 @@ type event struct {
 	scale  float64 // 1.4826 MAD before the onset, floored
 	jitter float64 // mean square of differences before the onset
 	label  uint32  // last label given, to tell a revision
+	alarm  uint32  // highest severity so far
 
 	seasonal bool // rows are compared less the time of day
 }
@@ -166,6 +167,20 @@ func (e *event) judge(rows []float64) (Label, SubLabel) {
 	return label, NoSubLabel
 }
 
+// publish notes the label given, and tells whether it revises an earlier one. A
+// drift cannot be told at once: when an alarm turns out to be one, the revision
+// bears its severity, as news to whoever was alarmed. Other revisions are often
+// chance, such as which of two sides of a noisy event lies farther out.
+func (e *event) publish(label Label, severity Severity) (revised bool, as Severity) {
+	revised = e.label != 0 && e.label != uint32(label)
+	e.label = uint32(label)
+	e.alarm = max(e.alarm, uint32(severity))
+	if revised && label == Drift {
+		severity = Severity(e.alarm)
+	}
+	return revised, severity
+}
+
 func (e *event) code(c *coder) {
 	c.flag(&e.open)
 	c.int64(&e.onset)
@@ -175,6 +190,7 @@ func (e *event) code(c *coder) {
 	c.float(&e.scale)
 	c.float(&e.jitter)
 	c.count(&e.label, uint32(Stuck))
+	c.count(&e.alarm, uint32(Critical))
 	c.flag(&e.seasonal)
 	if e.open && !(e.scale > 0) {
 		c.fail()

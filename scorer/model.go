@@ -185,8 +185,7 @@ func (m *Model) describe(r *row, v *Verdict) {
 	case m.event.open && m.echo.rows > 0:
 		v.Label, v.SubLabel = Label(m.echo.label), NoSubLabel
 	case m.event.open:
-		v.Revised = m.event.label != 0 && m.event.label != uint32(v.Label)
-		m.event.label = uint32(v.Label)
+		v.Revised, v.Severity = m.event.publish(v.Label, v.Severity)
 	}
 }
 
