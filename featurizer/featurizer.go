@@ -66,6 +66,7 @@ func (f *Fold) rebuild() {
 	f.due = f.due[:0]
 	for _, id := range f.metrics.Keys() {
 		m, _ := f.metrics.Get(id)
+		m.queued = m.deadline
 		f.due = append(f.due, deadline{m.deadline, id})
 	}
 	heap.Init(&f.due)
@@ -161,8 +162,8 @@ func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schem
 		}
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
-	if !known {
-		heap.Push(&f.due, deadline{m.deadline, id})
+	if !known || m.deadline < m.queued {
+		f.queue(id, m) // a later deadline waits until the earlier one is looked at
 	}
 }
 
@@ -198,11 +199,13 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 	for len(f.due) > 0 && f.due[0].at <= now {
 		d := heap.Pop(&f.due).(deadline)
 		m, ok := f.metrics.Get(d.key)
-		if !ok {
-			continue
+		if !ok || d.at != m.queued {
+			continue // an earlier one has been queued since
 		}
-		if m.deadline > now {
-			heap.Push(&f.due, deadline{m.deadline, d.key})
+		if m.deadline != d.at {
+			// Even if it is due as well: metrics come in the order of their deadlines,
+			// as they would after a restore.
+			f.queue(d.key, m)
 			continue
 		}
 		if now-m.heard >= idleLifetime {
@@ -211,8 +214,14 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		}
 		m = f.metrics.Touch(d.key)
 		f.silence(d.key, m, second, now, out)
-		heap.Push(&f.due, deadline{m.deadline, d.key})
+		f.queue(d.key, m)
 	}
+}
+
+// queue lets a tick look at the metric at its deadline.
+func (f *Fold) queue(id schemas.ID, m *metric) {
+	m.queued = m.deadline
+	heap.Push(&f.due, deadline{m.deadline, id})
 }
 
 // silence emits an evaluation by tick: on the change of state, then once a minute.
