@@ -54,9 +54,10 @@ func matchOne(pattern string, p int, name string, n int) (width int, ok bool) {
 	}
 	want, width := utf8.DecodeRuneInString(pattern[p+escape:])
 	got, size := utf8.DecodeRuneInString(name[n:])
-	// Invalid UTF-8 decodes to the same rune whatever the byte: compare bytes.
-	if want == utf8.RuneError && width == 1 {
-		return escape + 1, size == 1 && pattern[p+escape] == name[n]
+	// Invalid UTF-8 decodes to one rune whatever the byte: compare widths and bytes.
+	same := want == got && width == size
+	if same && want == utf8.RuneError && width == 1 {
+		same = pattern[p+escape] == name[n]
 	}
-	return escape + width, want == got
+	return escape + width, same
 }

@@ -163,8 +163,16 @@ func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schem
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
 	if !known || m.deadline < m.queued {
-		f.queue(id, m) // a later deadline waits until the earlier one is looked at
+		f.queue(id, m)
 	}
+}
+
+// queue lets a tick look at the metric at its deadline. A deadline that moves back
+// stays queued where it was and moves when it comes up; one that moves forward is
+// queued anew, and the entry it had is ignored.
+func (f *Fold) queue(id schemas.ID, m *metric) {
+	m.queued = m.deadline
+	heap.Push(&f.due, deadline{m.deadline, id})
 }
 
 // vectorOut emits the evaluation that a point caused.
@@ -200,12 +208,10 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		d := heap.Pop(&f.due).(deadline)
 		m, ok := f.metrics.Get(d.key)
 		if !ok || d.at != m.queued {
-			continue // an earlier one has been queued since
+			continue
 		}
-		if m.deadline != d.at {
-			// Even if it is due as well: metrics come in the order of their deadlines,
-			// as they would after a restore.
-			f.queue(d.key, m)
+		if m.deadline > d.at {
+			f.queue(d.key, m) // also when it is due now: the order is that of deadlines
 			continue
 		}
 		if now-m.heard >= idleLifetime {
@@ -216,12 +222,6 @@ func (f *Fold) tick(second int64, out *stream.Outputs) {
 		f.silence(d.key, m, second, now, out)
 		f.queue(d.key, m)
 	}
-}
-
-// queue lets a tick look at the metric at its deadline.
-func (f *Fold) queue(id schemas.ID, m *metric) {
-	m.queued = m.deadline
-	heap.Push(&f.due, deadline{m.deadline, id})
 }
 
 // silence emits an evaluation by tick: on the change of state, then once a minute.

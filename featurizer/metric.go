@@ -14,7 +14,7 @@ type metric struct {
 	arrival        stepLearner // distances of received_at: a device that sends by the minute is not silent in between
 	heard          int64       // virtual time of the newest arrival, µs
 	deadline       int64       // virtual time at which a tick looks at the metric
-	queued         int64       // derived: the deadline for which it waits in the queue, never later than deadline
+	queued         int64       // deadline of the valid entry in Fold.due, never after deadline; derived
 	expected       int64       // setting: interval in µs, 0 = learned
 	settings       uint64      // version of the setting
 	armed          bool        // a point that is not backfill has been heard

@@ -46,9 +46,8 @@ type Fold struct {
 	idle    expiry                      // derived: metrics by the time they are forgotten
 	expired expiry                      // derived: keys by the time they are forgotten
 
-	entry  schemas.Entry
-	groups []deviceGroup // scratch of one batch
-	index  map[schemas.ID]int
+	entry schemas.Entry
+	index map[schemas.ID]int
 }
 
 var theClock = schemas.ID{15: 1}

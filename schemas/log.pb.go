@@ -555,6 +555,7 @@ type Commit struct {
 	PrevChain     []byte                 `protobuf:"bytes,7,opt,name=prev_chain,json=prevChain,proto3" json:"prev_chain,omitempty"`        // SHA-256 of the commit it extends; empty for the first
 	FoldVersion   uint32                 `protobuf:"varint,8,opt,name=fold_version,json=foldVersion,proto3" json:"fold_version,omitempty"` // version of the fold that made these outputs
 	Outputs       []*RootOutputs         `protobuf:"bytes,9,rep,name=outputs,proto3" json:"outputs,omitempty"`                             // ascending roots; roots without output are absent
+	Owner         string                 `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`                                // process that made it, for people: "up@host:4711"
 	Facts         [][]byte               `protobuf:"bytes,10,rep,name=facts,proto3" json:"facts,omitempty"`                                // DELIVERIES only: entries about the outside world, tied to no root
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -651,6 +652,13 @@ func (x *Commit) GetOutputs() []*RootOutputs {
 		return x.Outputs
 	}
 	return nil
+}
+
+func (x *Commit) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 func (x *Commit) GetFacts() [][]byte {
@@ -3604,7 +3612,7 @@ const file_log_proto_rawDesc = "" +
 	"\n" +
 	"\tlog.proto\x12\fedgepulse.v1\"!\n" +
 	"\x05Group\x12\x18\n" +
-	"\aentries\x18\x01 \x03(\fR\aentries\"\x92\x02\n" +
+	"\aentries\x18\x01 \x03(\fR\aentries\"\xa8\x02\n" +
 	"\x06Commit\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\tR\x03log\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
@@ -3616,6 +3624,7 @@ const file_log_proto_rawDesc = "" +
 	"prev_chain\x18\a \x01(\fR\tprevChain\x12!\n" +
 	"\ffold_version\x18\b \x01(\rR\vfoldVersion\x123\n" +
 	"\aoutputs\x18\t \x03(\v2\x19.edgepulse.v1.RootOutputsR\aoutputs\x12\x14\n" +
+	"\x05owner\x18\v \x01(\tR\x05owner\x12\x14\n" +
 	"\x05facts\x18\n" +
 	" \x03(\fR\x05facts\";\n" +
 	"\vRootOutputs\x12\x12\n" +

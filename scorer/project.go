@@ -19,6 +19,9 @@ var scoresTable = &stream.TableSpec{Name: "anomaly_scores",
 
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
+	if v := e.GetModelVersion(); v != nil {
+		return projectModel(at, v, rows)
+	}
 	s := e.GetScore()
 	if s == nil {
 		return nil
@@ -47,6 +50,22 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	rows.Add(scoresTable, tenant, device, metric, instant(s.Ts), instant(s.WindowStart), instant(s.WindowEnd), instant(s.ReceivedAt), s.Value,
 		s.Score, s.AlarmScore, s.Expected, s.Lower, s.Upper, int64(at.Root), s.WarmUpEtaUs, int32(at.Partition), s.Tick, s.Backfill, s.Silent,
 		s.Severity.Word(), s.Label.Word(), s.SubLabel.Word(), s.WarmUp.Word(), s.Explanation, contributors, version)
+	return nil
+}
+
+var modelsTable = &stream.TableSpec{Name: "models",
+	Columns: []string{"tenant_id", "metric_id", "version", "ts", "rows", "root", "partition", "artefact"}, Key: []string{"tenant_id", "metric_id", "version"}}
+
+func projectModel(at stream.Position, v *schemas.ModelVersion, rows *stream.RowSet) error {
+	tenant, err := schemas.IDFrom(v.TenantId)
+	if err != nil {
+		return fmt.Errorf("read tenant: %w", err)
+	}
+	metric, err := schemas.IDFrom(v.MetricId)
+	if err != nil {
+		return fmt.Errorf("read metric: %w", err)
+	}
+	rows.Add(modelsTable, tenant, metric, v.Version, instant(v.Ts), int64(v.Rows), int64(at.Root), int32(at.Partition), v.Artefact)
 	return nil
 }
 

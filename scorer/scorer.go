@@ -4,12 +4,14 @@
 //
 // What comes in: FEATURES_<p>: one vector per evaluation, declarations, ticks,
 // controls. What goes out: one Score per evaluation; declarations, ticks and
-// controls verbatim. Order: that of the log. State: one Model per metric. An
-// evaluation by tick (silence) changes no model, so that offline and online
-// scores agree. On failure: an entry that does not decode becomes a dead letter.
+// controls verbatim; a ModelVersion whenever a forest was grown anew. Order: that
+// of the log. State: one Model per metric. An evaluation by tick (silence)
+// changes no model, so that offline and online scores agree. On failure: an
+// entry that does not decode becomes a dead letter.
 package scorer
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -17,10 +19,6 @@ import (
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
-
-// idleLifetime is how long a metric without evaluations keeps its model, in
-// microseconds of ticked time.
-const idleLifetime = 35 * 24 * 3600 * 1e6
 
 // Fold is the scorer's core.
 type Fold struct {
@@ -108,8 +106,21 @@ func (f *Fold) evaluate(e *schemas.Features, out *stream.Outputs) error {
 	// Step stays 0: the model learns the step of its evaluations, so that it sees
 	// the same online and offline.
 	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e)}, v)
+	f.announce(e, m, out)
 	f.emitScore(e, m, v, out)
 	return nil
+}
+
+// announce emits a model's artefact when its forest was grown anew.
+func (f *Fold) announce(e *schemas.Features, m *metric, out *stream.Outputs) {
+	if m.model.ForestVersion() == m.refits {
+		return
+	}
+	m.refits = m.model.ForestVersion()
+	artefact := m.model.Artefact()
+	m.version = sha256.Sum256(artefact)
+	out.Emit(&schemas.Entry{Kind: &schemas.Entry_ModelVersion{ModelVersion: &schemas.ModelVersion{TenantId: e.TenantId, MetricId: e.MetricId,
+		Version: m.version[:], Ts: e.Ts, Rows: uint32(min(m.model.Rows(), math.MaxUint32)), Artefact: artefact}}})
 }
 
 // seedOf derives the model's seed from the metric alone.
@@ -131,6 +142,9 @@ func (f *Fold) emitScore(e *schemas.Features, m *metric, v *Verdict, out *stream
 		WarmUp: schemas.WarmUp(v.WarmUp.State), WarmUpEtaUs: int64(v.WarmUp.ETASeconds * 1e6),
 		Silent: e.Silent, ReceivedAt: e.ReceivedAt,
 	}
+	if m.refits > 0 {
+		f.score.ModelVersion = m.version[:]
+	}
 	if m.quiets(e.Value, v) {
 		f.score.Severity, f.score.Label, f.score.SubLabel, f.score.AlarmScore = 0, 0, 0, 0
 	}
@@ -149,6 +163,8 @@ type metric struct {
 	settings     uint64 // version
 	direction    schemas.Direction
 	minDeviation float64
+	refits       uint64   // of the forest, as announced
+	version      [32]byte // of the announced forest
 }
 
 // quiets applies the metric's settings: a deviation that nobody asked to hear of.
@@ -175,13 +191,20 @@ func (m *metric) AppendState(b []byte) []byte {
 	b = append(b, 1, byte(m.direction))
 	b = binary.AppendUvarint(b, m.settings)
 	b = appendFloat(b, m.minDeviation)
+	b = binary.AppendUvarint(b, m.refits)
+	if m.refits > 0 {
+		b = append(b, m.version[:]...)
+	}
 	if m.model == nil {
 		return b
 	}
 	return m.model.AppendState(b)
 }
 
-var errRecord = errors.New("damaged record of a metric")
+var (
+	errRecord   = errors.New("damaged record of a metric")
+	errArtefact = errors.New("damaged model artefact")
+)
 
 // DecodeState implements stream.Record.
 func (m *metric) DecodeState(b []byte) error {
@@ -196,6 +219,16 @@ func (m *metric) DecodeState(b []byte) error {
 	m.settings = v
 	m.minDeviation = readFloat(b[2+n:])
 	b = b[2+n+8:]
+	if m.refits, n = binary.Uvarint(b); n <= 0 {
+		return errRecord
+	}
+	b = b[n:]
+	if m.refits > 0 {
+		if len(b) < len(m.version) {
+			return errRecord
+		}
+		b = b[copy(m.version[:], b):]
+	}
 	if len(b) == 0 {
 		return nil
 	}

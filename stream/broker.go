@@ -2,10 +2,14 @@ package stream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +21,7 @@ import (
 type BrokerConfig struct {
 	URL         string        `help:"NATS server, e.g. nats://127.0.0.1:4222; several comma separated." env:"EDGEPULSE_NATS_URL" placeholder:"URL"`
 	Credentials string        `help:"NATS credentials file (JWT and nkey)." env:"EDGEPULSE_NATS_CREDS" placeholder:"FILE"`
+	MonitorURL  string        `help:"Monitoring address of the NATS server; when set, a server that does not fsync every message is refused." env:"EDGEPULSE_NATS_MONITOR_URL" placeholder:"URL"`
 	Partitions  int           `help:"Number of partitions; fixed for the life of a deployment." default:"4" env:"EDGEPULSE_PARTITIONS"`
 	Replicas    int           `help:"Replicas of every log." default:"1" env:"EDGEPULSE_NATS_REPLICAS"`
 	MaxBytes    int64         `help:"Bytes reserved for all logs together; a full log answers 503, nothing is dropped." default:"8589934592" env:"EDGEPULSE_LOG_MAX_BYTES"`
@@ -30,13 +35,14 @@ type Broker struct {
 	js   jetstream.JetStream
 	log  *slog.Logger
 	gen  atomic.Uint64 // rises with every disconnect
-	name string
+	name string        // of the process, for connection lists and owners
 }
 
 // Connect reaches NATS. A non-nil inProcess provider connects to an embedded
 // server without a socket.
 func Connect(cfg BrokerConfig, name string, inProcess nats.InProcessConnProvider, log *slog.Logger) (*Broker, error) {
-	b := &Broker{cfg: cfg, log: log, name: name}
+	host, _ := os.Hostname() // an unnamed host is no reason to stop
+	b := &Broker{cfg: cfg, log: log, name: fmt.Sprintf("%s@%s:%d", name, host, os.Getpid())}
 	opts := []nats.Option{
 		nats.Name("edgepulse-" + name),
 		nats.MaxReconnects(-1),
@@ -135,12 +141,47 @@ func (b *Broker) config(s LogSpec, partition int) jetstream.StreamConfig {
 // Provision creates what is missing and refuses what is unsafe. It never
 // changes an existing stream: a log with other settings was made by somebody else.
 func (b *Broker) Provision(ctx context.Context) error {
+	if err := b.checkSync(ctx); err != nil {
+		return err
+	}
 	for _, spec := range Topology {
 		for p := range b.cfg.Partitions {
 			if err := b.provision(ctx, spec, p); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// checkSync refuses a server that acknowledges before the disk has it: no test by
+// killing processes could ever show what a power cut would lose there.
+func (b *Broker) checkSync(ctx context.Context) error {
+	if b.cfg.MonitorURL == "" {
+		return nil
+	}
+	url := strings.TrimRight(b.cfg.MonitorURL, "/") + "/varz"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("setting nats-monitor-url: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the NATS server for its settings: %w", err)
+	}
+	defer resp.Body.Close()
+	var varz struct {
+		JetStream struct {
+			Config struct {
+				SyncAlways bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"jetstream"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&varz); err != nil {
+		return fmt.Errorf("read the settings of the NATS server: %w", err)
+	}
+	if !varz.JetStream.Config.SyncAlways {
+		return errors.New("the NATS server acknowledges messages before they are on disk; set `jetstream { sync_interval: always }` in its configuration")
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ type LogStatus struct {
 	Partition int
 	Root      uint64 // last root it covers
 	Epoch     uint64 // of its owner; 0 for INGEST
+	Owner     string // process that made its last commit
 	Messages  uint64
 	Bytes     uint64
 	MaxBytes  int64
@@ -37,11 +38,11 @@ func (b *Broker) Status(ctx context.Context) ([]LogStatus, error) {
 				MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime}
 			st.Root = info.State.LastSeq
 			if spec.Name != Ingest {
-				m, _, err := b.lastMark(ctx, spec.Name, p)
+				m, c, err := b.lastMark(ctx, spec.Name, p)
 				if err != nil {
 					return nil, err
 				}
-				st.Root, st.Epoch = m.to, m.epoch
+				st.Root, st.Epoch, st.Owner = m.to, m.epoch, c.GetOwner()
 			}
 			out = append(out, st)
 		}

@@ -96,6 +96,12 @@ func (r *reader) session(ctx context.Context, out chan<- Message) error {
 		}
 		batch, err := cons.Fetch(fetchMessages, jetstream.FetchMaxWait(idleCheck))
 		if err != nil {
+			if faultNoReseek {
+				if err := backOff(ctx); err != nil {
+					return err
+				}
+				continue
+			}
 			return fmt.Errorf("fetch: %w", err)
 		}
 		n := 0

@@ -101,7 +101,7 @@ func (w *writer) commit(ctx context.Context, to uint64, version uint32, outputs 
 
 // extend completes the header of c and publishes it.
 func (w *writer) extend(ctx context.Context, c *schemas.Commit) error {
-	c.Log, c.Epoch, c.Nonce = StreamName(w.log, w.partition), w.last.epoch, w.nonce
+	c.Log, c.Epoch, c.Nonce, c.Owner = StreamName(w.log, w.partition), w.last.epoch, w.nonce, w.b.name
 	c.From, c.PrevSeq = w.last.to, w.last.seq
 	if w.last.seq != 0 {
 		c.PrevChain = w.last.chain[:]

@@ -82,9 +82,9 @@ func (SystemClock) After(d time.Duration) <-chan time.Time { return time.After(d
 // Config sets a Deliverer up.
 type Config struct {
 	// Allow lists what may be reached besides public addresses on port 443 with
-	// https: hosts, addresses and networks ("hooks.internal", "10.1.0.0/16").
-	// They may also use http and any port. Meant for self-hosters and the local
-	// demo inbox; empty in a service that is open to strangers.
+	// https: hosts, addresses and networks ("hooks.internal", "10.1.0.0/16"), which
+	// may also use http and any port, or one port ("inbox:9000"). Meant for
+	// self-hosters and the local demo inbox; empty in a service open to strangers.
 	Allow []string
 	// Timeout bounds one attempt from the dial to the end of the answer. Default 15 s.
 	Timeout time.Duration

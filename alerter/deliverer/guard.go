@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,11 +40,13 @@ func parseNetworks(list ...string) []netip.Prefix {
 type Guard struct {
 	networks []netip.Prefix
 	hosts    map[string]bool
+	targets  map[string]bool // host:port: that port of that host and no other
 }
 
-// NewGuard reads an allow-list of hosts, addresses and networks.
+// NewGuard reads an allow-list of hosts, addresses, networks, and of hosts or
+// addresses with a port.
 func NewGuard(allow []string) (*Guard, error) {
-	g := &Guard{hosts: map[string]bool{}}
+	g := &Guard{hosts: map[string]bool{}, targets: map[string]bool{}}
 	for _, entry := range allow {
 		entry = strings.ToLower(strings.TrimSpace(entry))
 		switch prefix, err := netip.ParsePrefix(entry); {
@@ -57,6 +60,11 @@ func NewGuard(allow []string) (*Guard, error) {
 				g.networks = append(g.networks, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
 				continue
 			}
+			host, port, err := net.SplitHostPort(entry)
+			if err == nil && host != "" && !strings.ContainsAny(host, "@ ") && isPort(port) {
+				g.targets[target(host, port)] = true
+				continue
+			}
 			if strings.ContainsAny(entry, ":@ ") {
 				return nil, fmt.Errorf("parse allowed webhook host %q: neither a host nor an address", entry)
 			}
@@ -64,6 +72,20 @@ func NewGuard(allow []string) (*Guard, error) {
 		}
 	}
 	return g, nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// target is the form in which host:port is compared.
+func target(host, port string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.Unmap().String()
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // CheckURL judges what can be judged of a URL without resolving it: the API
@@ -81,14 +103,19 @@ func (g *Guard) CheckURL(raw string) error {
 	if u.User != nil {
 		return errors.New("webhook URL must not hold a user or password")
 	}
-	allowed := g.allowsHost(host)
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	named := g.targets[target(host, port)]
+	allowed := named || g.allowsHost(host)
 	if u.Scheme != "https" && !(u.Scheme == "http" && allowed) {
 		return errors.New("webhook URL must use https")
 	}
-	if port := u.Port(); port != "" && port != "443" && !allowed {
+	if u.Port() != "" && port != "443" && !allowed {
 		return errors.New("webhook URL must use port 443")
 	}
-	if addr, err := netip.ParseAddr(host); err == nil && !g.allowsAddr(addr) {
+	if addr, err := netip.ParseAddr(host); err == nil && !named && !g.allowsAddr(addr) {
 		return ErrBlocked
 	}
 	return nil
@@ -138,11 +165,17 @@ func (g *Guard) control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return ErrBlocked
 	}
-	target, err := netip.ParseAddrPort(address)
-	if err != nil || !g.allowsAddr(target.Addr()) {
+	dialled, err := netip.ParseAddrPort(address)
+	if err != nil {
 		return ErrBlocked
 	}
-	if target.Port() != 443 && !g.listed(target.Addr()) {
+	if g.targets[target(dialled.Addr().String(), strconv.Itoa(int(dialled.Port())))] {
+		return nil
+	}
+	if !g.allowsAddr(dialled.Addr()) {
+		return ErrBlocked
+	}
+	if dialled.Port() != 443 && !g.listed(dialled.Addr()) {
 		return ErrBlocked
 	}
 	return nil
@@ -156,8 +189,8 @@ func (g *Guard) client(cfg Config) *http.Client {
 	transport := &http.Transport{
 		Proxy: nil,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(address)
-			if err == nil && g.hosts[strings.TrimSuffix(strings.ToLower(host), ".")] {
+			host, port, err := net.SplitHostPort(address)
+			if err == nil && (g.hosts[strings.TrimSuffix(strings.ToLower(host), ".")] || g.targets[target(host, port)]) {
 				return free.DialContext(ctx, network, address)
 			}
 			return guarded.DialContext(ctx, network, address)

@@ -77,6 +77,36 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
+// TestGuardAllowsOnePort dials a server that is allowed by address and port, and
+// another one beside it that is not.
+func TestGuardAllowsOnePort(t *testing.T) {
+	reached := func() *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	inbox, other := reached(), reached()
+	g, err := NewGuard([]string{strings.TrimPrefix(inbox.URL, "http://")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := g.client(Config{})
+	if err := g.CheckURL(inbox.URL + "/demo/inbox"); err != nil {
+		t.Error(err)
+	}
+	res, err := client.Get(inbox.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if err := g.CheckURL(other.URL); err == nil {
+		t.Error("the URL of another port passed")
+	}
+	if _, err := client.Get(other.URL); !errors.Is(err, ErrBlocked) {
+		t.Errorf("another port: %v", err)
+	}
+}
+
 // TestRebinding resolves a harmless name through a real DNS server that answers
 // with an address of this machine.
 func TestRebinding(t *testing.T) {

@@ -27,10 +27,12 @@ type cli struct {
 	Projector  projectorCmd  `cmd:"" help:"Run the projectors alone: every log to Postgres." group:"Run"`
 	Archiver   archiverCmd   `cmd:"" help:"Run the archiver alone: INGEST and DELIVERIES to the object store." group:"Run"`
 
-	Import importCmd `cmd:"" help:"Import a CSV file through the API, as backfill." group:"Data"`
-	Score  scoreCmd  `cmd:"" help:"Score CSV files without a server, through the folds of the service." group:"Data"`
-	Trace  traceCmd  `cmd:"" help:"Walk an alert back to the bytes it came from." group:"Data"`
+	Import   importCmd   `cmd:"" help:"Import a CSV file through the API, as backfill." group:"Data"`
+	Simulate simulateCmd `cmd:"" help:"Send a simulated fleet with known anomalies to a service, or write it to files." group:"Data"`
+	Score    scoreCmd    `cmd:"" help:"Score CSV files without a server, through the folds of the service." group:"Data"`
+	Trace    traceCmd    `cmd:"" help:"Walk an alert back to the bytes it came from." group:"Data"`
 
+	Alerts     alertsCmd     `cmd:"" help:"Follow the alerts of a running service." group:"Operate"`
 	Tenant     tenantCmd     `cmd:"" help:"Create and list tenants." group:"Operate"`
 	Key        keyCmd        `cmd:"" help:"Create, list and revoke API keys." group:"Operate"`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database schema up to date." group:"Operate"`

@@ -21,7 +21,7 @@ type statusCmd struct {
 }
 
 func (statusCmd) Help() string {
-	return "LAG is how many roots a log is behind INGEST; PROJECTED how far Postgres is."
+	return "Looks twice, a second apart. LAG is how many roots a log is behind INGEST, PROJECTED how many its tables are;\nMSG/S how many messages it took in that second; OWNER who made its last commit."
 }
 
 func (c *statusCmd) Run(ctx context.Context) error {
@@ -30,6 +30,15 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
+	before, err := b.Status(ctx)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+	}
 	list, err := b.Status(ctx)
 	if err != nil {
 		return err
@@ -44,22 +53,32 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(map[string]any{"logs": list, "projected": positions})
 	}
+	return printStatus(before, list, positions)
+}
+
+func printStatus(before, list []stream.LogStatus, positions map[stream.LogName]map[int]uint64) error {
 	ends := map[int]uint64{}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "STREAM\tROOT\tLAG\tPROJECTED\tEPOCH\tMESSAGES\tMB\tFULL\tLAST\t")
-	for _, l := range list {
+	fmt.Fprintln(w, "STREAM\tROOT\tLAG\tPROJECTED\tMSG/S\tMESSAGES\tMB\tFULL\tEPOCH\tLAST\tOWNER\t")
+	for i, l := range list {
 		lag, projected, epoch := "", "", ""
 		if l.Log == stream.Ingest {
 			ends[l.Partition] = l.Root
 		} else {
-			lag = fmt.Sprint(int64(ends[l.Partition]) - int64(l.Root))
 			epoch = fmt.Sprint(l.Epoch)
+			if l.Log != stream.Deliveries {
+				lag = fmt.Sprint(max(0, int64(ends[l.Partition])-int64(l.Root)))
+			}
 			if p, ok := positions[l.Log][l.Partition]; ok {
-				projected = fmt.Sprint(p)
+				end := l.Root
+				if l.Log == stream.Deliveries {
+					end = l.LastSeq
+				}
+				projected = fmt.Sprint(max(0, int64(end)-int64(p)))
 			}
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%d\t%.1f\t%.1f %%\t%s\t\n", stream.StreamName(l.Log, l.Partition), l.Root, lag, projected, epoch,
-			l.Messages, float64(l.Bytes)/1e6, 100*float64(l.Bytes)/float64(l.MaxBytes), ago(l.LastAt))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%d\t%.1f\t%.1f %%\t%s\t%s\t%s\t\n", stream.StreamName(l.Log, l.Partition), l.Root, lag, projected,
+			l.LastSeq-before[i].LastSeq, l.Messages, float64(l.Bytes)/1e6, 100*float64(l.Bytes)/float64(l.MaxBytes), epoch, ago(l.LastAt), l.Owner)
 	}
 	return w.Flush()
 }

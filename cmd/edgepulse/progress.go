@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
 // progress shows count, rate and time left on one line of standard error, when
 // that is a terminal.
 type progress struct {
+	mu    sync.Mutex
 	what  string
 	total int
 	start time.Time
@@ -22,8 +24,11 @@ func newProgress(what string, total int) *progress {
 	return &progress{what: what, total: total, start: time.Now(), tty: err == nil && st.Mode()&os.ModeCharDevice != 0}
 }
 
+// set may be called from several goroutines.
 func (p *progress) set(n int) {
-	p.last = n
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = max(p.last, n)
 	if !p.tty || time.Since(p.shown) < 100*time.Millisecond {
 		return
 	}

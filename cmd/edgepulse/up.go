@@ -2,17 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/internal/app"
 )
 
 type upCmd struct {
 	app.Config
 	Data  string `help:"Folder of everything this machine keeps; delete it to start over." default:"./data" env:"EDGEPULSE_DATA" type:"path"`
+	Demo  bool   `help:"Also run the demo: a small fleet with two weeks of history, anomalies every few minutes, and an inbox for webhooks."`
 	Addr  string `help:"Address of the API." default:"127.0.0.1:8787" env:"EDGEPULSE_ADDR"`
 	Clock string `help:"Clock of received_at and ticks: system, or sim (advanced by POST /v1/clock)." default:"system" enum:"system,sim" env:"EDGEPULSE_CLOCK"`
 	PGBin string `name:"pg-bin" help:"Folder of PostgreSQL's binaries; default found in PATH and the usual folders." env:"EDGEPULSE_PG_BIN" type:"path" placeholder:"DIR"`
@@ -23,6 +26,7 @@ func (upCmd) Help() string {
 development key. Ctrl+C stops it cleanly; the next start goes on where it ended.
 
 Examples:
+  edgepulse up --demo
   edgepulse up
   edgepulse up --data /var/lib/edgepulse --addr 0.0.0.0:8787`
 }
@@ -42,53 +46,73 @@ func (c *upCmd) Run(ctx context.Context) error {
 		l.Level = "warn" // the machine's own noise; what matters is printed below
 		quiet = l.Logger()
 	}
+	var show *demoRun
+	var routes []gateway.Route
+	if c.Demo {
+		var err error
+		if show, routes, err = openDemo(c, log); err != nil {
+			return err
+		}
+	}
 	m, err := app.StartMachine(ctx, c.Data, &c.Config, c.PGBin, quiet)
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, &c.Config, app.Options{Name: "up", InProcess: m.InProcess(), Logger: quiet})
+	a, err := app.New(ctx, &c.Config, app.Options{Name: "up", InProcess: m.InProcess(), Logger: quiet, Routes: routes})
 	if err != nil {
 		return stopAll(err, nil, m)
 	}
 	if err := a.Provision(ctx); err != nil {
 		return stopAll(err, a, m)
 	}
-	if _, _, err := m.DevKey(ctx, a.Store()); err != nil {
+	_, key, err := m.DevKey(ctx, a.Store())
+	if err != nil {
 		return stopAll(err, a, m)
 	}
 	if err := a.Start(ctx, app.Everything...); err != nil {
 		return stopAll(err, a, m)
 	}
-	url := "http://" + a.Addr()
+	url := "http://" + ownAddr(a.Addr())
 	env, err := m.WriteEnv(&c.Config, url)
 	if err != nil {
 		return stopAll(err, a, m)
 	}
-	printReady(time.Since(start), url, env)
+	if show != nil {
+		if err := show.start(ctx, key); err != nil {
+			return stopAll(err, a, m)
+		}
+	}
+	printReady(time.Since(start), url, env, c.Demo)
 	err = a.Wait(ctx)
 	fmt.Fprintln(os.Stderr, "stopping …")
-	return stopAll(err, a, m)
+	show.end()
+	err = stopAll(err, a, m)
+	return errors.Join(err, show.close())
 }
 
-func printReady(took time.Duration, url, env string) {
+func printReady(took time.Duration, url, env string, demo bool) {
 	rel := env
 	if wd, err := os.Getwd(); err == nil {
 		if r, err := filepath.Rel(wd, env); err == nil && len(r) < len(env) {
 			rel = r
 		}
 	}
-	fmt.Printf(`
-EdgePulse is ready after %.1f s
-  API      %s
-  settings %s (address, development key)
-
-Next:
-  set -a; . %s; set +a
-  curl -sS -H "X-API-Key: $EDGEPULSE_API_KEY" -H 'Content-Type: application/json' "$EDGEPULSE_URL/v1/ingest" \
-    -d '{"device_external_id":"kitchen","metrics":[{"name":"temperature","value":21.5,"unit":"degC"}]}'
-  edgepulse import FILE.csv --device D --metric M
-Ctrl+C stops it.
-`, took.Seconds(), url, rel, rel)
+	fmt.Printf("\nEdgePulse is ready after %.1f s\n  API      %s\n", took.Seconds(), url)
+	if demo {
+		fmt.Printf("  inbox    %s/demo/inbox (verified webhooks)\n", url)
+	}
+	fmt.Printf("  settings %s (address, development key)\n\nNext, in another terminal:\n  set -a; . %s; set +a\n", rel, rel)
+	device, metric, value := "kitchen", "temperature", "21.5"
+	if demo {
+		fmt.Println("  edgepulse alerts tail")
+		device, value = "demo-cold-0001", "95" // a metric whose model is trusted: the answer is an alert
+	}
+	fmt.Printf("  curl -sS -H \"X-API-Key: $EDGEPULSE_API_KEY\" -H 'Content-Type: application/json' \"$EDGEPULSE_URL/v1/ingest\" \\\n"+
+		"    -d '{\"device_external_id\":\"%s\",\"metrics\":[{\"name\":\"%s\",\"value\":%s}]}'\n", device, metric, value)
+	if !demo {
+		fmt.Println("  edgepulse import FILE.csv --device D --metric M")
+	}
+	fmt.Println("Ctrl+C stops it.")
 }
 
 // stopAll ends what runs, in order, and keeps the first reason.

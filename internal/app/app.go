@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/stream"
@@ -31,6 +32,7 @@ import (
 type App struct {
 	cfg        *Config
 	log        *slog.Logger
+	routes     []gateway.Route
 	registry   *prometheus.Registry
 	metrics    *stream.Metrics
 	broker     *stream.Broker
@@ -55,11 +57,12 @@ type Options struct {
 	Name      string // of the process, for the broker's connection list
 	InProcess nats.InProcessConnProvider
 	Logger    *slog.Logger
+	Routes    []gateway.Route // served beside the API
 }
 
 // New connects to broker, database and object store.
 func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
-	a := &App{cfg: cfg, log: o.Logger, registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
+	a := &App{cfg: cfg, log: o.Logger, routes: o.Routes, registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.metrics = stream.NewMetrics(a.registry)
 	var err error

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -31,8 +32,49 @@ func startArchiver(_ context.Context, a *App) (func(context.Context) error, erro
 				g.Go(func() error { return a.archiveLog(ctx, log, p) })
 			}
 		}
+		g.Go(func() error { return a.storeArtefacts(ctx) })
 		return g.Wait()
 	}), nil
+}
+
+// artefactsEvery is how often models that wait in the database are looked for.
+const artefactsEvery = 2 * time.Second
+
+// ArtefactName is where the object store has a model: by its content hash.
+func ArtefactName(version []byte) string { return fmt.Sprintf("models/%x", version) }
+
+// storeArtefacts moves models from the projection into the object store. A crash
+// in between stores one twice, under the same name.
+func (a *App) storeArtefacts(ctx context.Context) error {
+	timer := time.NewTicker(artefactsEvery)
+	defer timer.Stop()
+	for {
+		if err := a.storePending(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("models wait for the object store", "stage", "archiver", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (a *App) storePending(ctx context.Context) error {
+	for {
+		list, err := a.store.PendingArtefacts(ctx, 100)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, m := range list {
+			if err := a.archive.Create(ctx, ArtefactName(m.Version), m.Data); err != nil && !errors.Is(err, stream.ErrBlobExists) {
+				return err
+			}
+			if err := a.store.ArtefactStored(ctx, m.Version); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // archiveLog keeps one partition for as long as ctx lives. An outage of the

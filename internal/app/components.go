@@ -94,7 +94,7 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 	cfg.Pepper = string(pepper)
 	srv, err := gateway.New(cfg, gateway.Deps{
 		Log: ingestLog{a.broker}, Keys: keys{a.store}, Queries: queries{a.store}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
-		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping},
+		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})
 	if err != nil {
 		return nil, err

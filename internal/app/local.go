@@ -40,7 +40,6 @@ type secrets struct {
 	Partitions     int    `json:"partitions"`
 	DevTenant      string `json:"dev_tenant,omitempty"`
 	DevKey         string `json:"dev_key,omitempty"`
-	Inbox          string `json:"inbox,omitempty"` // secret of the demo inbox's endpoint
 }
 
 const databaseName = "edgepulse"

@@ -157,7 +157,7 @@ func TestDemo(t *testing.T) {
 		for _, devices := range []int{2, 4, 20} {
 			cfg := Config{Devices: devices, Start: monday, Step: step, AnomaliesPerDay: 50}
 			at := monday.Add(time.Hour)
-			script, err := Demo(cfg, at)
+			script, err := Demo(cfg, at, devices/2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +179,7 @@ func TestDemo(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Demo(Config{Devices: 1}, monday); err == nil {
+	if _, err := Demo(Config{Devices: 1}, monday, 0); err == nil {
 		t.Error("one device has too few metrics for a demo, and nobody said so")
 	}
 }
@@ -189,14 +189,14 @@ func TestDemo(t *testing.T) {
 func TestDemoStage(t *testing.T) {
 	cfg := Config{Seed: 1, Devices: 4, Start: monday, AnomaliesPerDay: 200}
 	at := monday.Add(12 * time.Hour)
-	script, err := Demo(cfg, at)
+	script, err := Demo(cfg, at, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Script = script
 	f := fleet(t, cfg)
 	for i, in := range script {
-		s := demo[i]
+		s := demo[0][i]
 		if f.devices[in.Device].kind != s.kind || in.Metric != s.metric {
 			t.Errorf("%v plays on %v %s", in.Label, f.devices[in.Device].kind, in.Metric)
 		}

@@ -119,7 +119,7 @@ func TestRowsWithAwkwardValues(t *testing.T) {
 	w := newWorld(t, db, "acme")
 	w.declare()
 	w.apply(stream.Points, func(rows *stream.RowSet) {
-		for i, v := range []float64{math.Inf(1), math.NaN(), -0.0, math.SmallestNonzeroFloat64} {
+		for i, v := range []float64{math.Inf(1), math.NaN(), math.Copysign(0, -1), math.SmallestNonzeroFloat64} {
 			w.point(rows, i, v, 1)
 		}
 		rows.Add(pointSpec, w.tenant[:], w.metric[:], int64(math.MinInt64), 1.0, uint64(1), 0, 0)
