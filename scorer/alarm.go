@@ -1,11 +1,15 @@
 package scorer
 
+import "math"
+
 const (
 	restlessRate  = .001
 	restlessFrom  = 4.0
 	restlessMost  = 6.0
 	suppressRows  = 200
 	suppressLeast = 6
+	restlessUsual = .05 // P of a metric that needs the whole threshold
+	reliefMost    = 1.5
 	emitLeast     = 4.0 // less is not worth emitting, unless a severity begins below
 	suppressed    = .5  // factor on the published alarm of a row not emitted
 )
@@ -42,6 +46,16 @@ func publishedAlarm(emission, s float64) float64 {
 		return published(emission, alarmRate)
 	}
 	return suppressed * published(s, alarmRate)
+}
+
+// relief is by how much the threshold of a calm metric is lowered. Scores above 4
+// fall off about exponentially with unit mean, so a metric whose mean excess is a
+// tenth of the usual one reaches any threshold a tenth as often: ln 10 less gives
+// it the false alarms of the others. While it is young, the usual excess stands
+// for what has not been seen yet.
+func relief(restless float64, rows uint64) float64 {
+	p := restless + float64(restlessUsual*math.Exp(-restlessRate*float64(rows)))
+	return min(max(math.Log(restlessUsual/p), 0), reliefMost)
 }
 
 func (g *alarmGate) code(c *coder) {

@@ -45,7 +45,8 @@ type patternChannel struct {
 	seed    uint64
 	rng     splitmix.Source // of its own: features or not, the other channels draw alike
 	ranks   calibrator
-	forest  forest.Forest
+	forest  forest.Forest // of this version, once grown
+	grown   bool
 }
 
 func (p *patternChannel) reset(seed uint64) {
@@ -73,6 +74,9 @@ func (p *patternChannel) score(r *row, anchor float64) float64 {
 	}
 	s := 0.0
 	if p.version > 0 {
+		if !p.grown {
+			p.regrow() // restored: at its first row, so that a restart does not wait for all metrics
+		}
 		// Only the isolated side is news.
 		v := p.forest.Score(f[:])
 		s = p.ranks.score(v, &p.rng)
@@ -118,8 +122,11 @@ func (p *patternChannel) grow() {
 	p.regrow()
 }
 
+// regrow grows the forest that the sample, the version and the seed describe.
+
 func (p *patternChannel) regrow() {
 	p.forest.Fit(p.sample, FeatureCount, forest.Params{Trees: patternTrees, Sample: patternSample}, splitmix.Mix(p.seed^p.version))
+	p.grown = true
 }
 
 func (p *patternChannel) code(c *coder) {
@@ -139,9 +146,6 @@ func (p *patternChannel) code(c *coder) {
 	p.ranks.code(c)
 	if p.version > 0 && len(p.sample) < patternSample*FeatureCount {
 		c.fail()
-	}
-	if c.reading && c.err == nil && p.version > 0 {
-		p.regrow()
 	}
 }
 

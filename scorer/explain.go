@@ -10,14 +10,20 @@ import (
 // it for rows somebody reads.
 func (v *Verdict) Explain() string {
 	var b strings.Builder
-	switch v.Label {
-	case Missingness:
+	switch {
+	case v.Label == Missingness && (v.present == 0 || v.Gap > gapSteps*v.Step): // no value to speak of
 		b.WriteString("no value for " + duration(v.Gap) + "; one every " + duration(v.Step) + " is usual")
-	case Stuck:
+	case v.Label == Stuck && v.Run >= v.RunLimit:
 		b.WriteString("stuck at " + number(v.Value) + " for " + strconv.Itoa(v.Run) + " values in a row; " +
 			strconv.Itoa(v.RunLimit) + " would already be too many")
 	default:
 		v.explainValue(&b)
+		switch v.Label {
+		case Missingness:
+			b.WriteString("; right after a gap")
+		case Stuck:
+			b.WriteString("; right after being stuck")
+		}
 	}
 	return b.String()
 }

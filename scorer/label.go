@@ -38,17 +38,15 @@ const (
 	eventPast   = 60 // rows before the onset an event is compared with
 	eventRows   = 64 // rows of an event that are looked at, the latest ones
 	eventLeast  = 6  // rows before a shape is anything but a spike or drop
-	driftLeast  = 12
 
-	driftCorrelation = .75
-	driftLate        = 2.5
-	levelShare       = .6
-	levelDeviation   = 2.0
-	noiseRatio       = 1.8
+	levelShare     = .6
+	levelDeviation = 2.0
+	noiseRatio     = 1.8
 )
 
 // event follows one anomaly from its onset. It keeps what was usual before, not
-// the rows: those are the newest of the model's values.
+// the rows: those are the newest of the model's values, less what is usual for
+// their time of day where that is known.
 type event struct {
 	open   bool
 	onset  int64
@@ -58,18 +56,18 @@ type event struct {
 	scale  float64 // 1.4826 MAD before the onset, floored
 	jitter float64 // mean square of differences before the onset
 	label  uint32  // last label given, to tell a revision
+
+	seasonal bool // rows are compared less the time of day
 }
 
-// follow opens, continues or closes the event for a row with raw score s; values
-// ends with that row. floor keeps the scale off zero.
-func (e *event) follow(s float64, ts int64, values *ring, floor float64) {
+// follow opens, continues or closes the event for a row with raw score s.
+func (e *event) follow(s float64, ts int64) (open bool) {
 	switch {
 	case !e.open && s >= eventOpens:
 		*e = event{open: true, onset: ts, rows: 1}
-		e.compare(values, floor)
-		return
+		return true
 	case !e.open:
-		return
+		return false
 	case s < eventCloses:
 		e.quiet++
 	default:
@@ -79,18 +77,19 @@ func (e *event) follow(s float64, ts int64, values *ring, floor float64) {
 	if e.quiet >= eventQuiet {
 		*e = event{}
 	}
+	return e.open
 }
 
-// compare fixes what was usual in the rows before the newest one.
-func (e *event) compare(values *ring, floor float64) {
+// compare fixes what was usual in the rows before the onset; floor keeps the
+// scale off zero.
+func (e *event) compare(before []float64, floor float64) {
 	var past [eventPast]float64
-	n := min(eventPast, int(values.n)-1)
+	n := copy(past[:], before)
 	if n < 2 {
 		e.scale = max(floor, 1e-30)
 		return
 	}
 	for k := range n {
-		past[k] = values.back(k + 1)
 		if k > 0 {
 			d := past[k] - past[k-1]
 			e.jitter += float64(d*d) / float64(n-1)
@@ -113,17 +112,13 @@ type shape struct {
 	most, least  float64 // largest and smallest deviation
 	above, below int     // rows beyond levelDeviation
 	jitter       float64 // mean square of differences
-	early, late  float64 // mean |deviation| of the first and last third
-	correlation  float64 // of deviation and time
 }
 
-func (e *event) shape(values *ring) shape {
-	s := shape{n: min(int(e.rows), int(values.n))}
-	third := max(s.n/3, 1)
-	var sx, sxx, stx, last float64
-	center := float64(float64(s.n-1) / 2)
-	for i := range s.n {
-		x := values.back(s.n - 1 - i)
+// shape describes the rows of the event.
+func (e *event) shape(rows []float64) shape {
+	s := shape{n: len(rows)}
+	last := 0.0
+	for i, x := range rows {
 		z := (x - e.median) / e.scale
 		if i == 0 {
 			s.most, s.least = z, z
@@ -137,38 +132,21 @@ func (e *event) shape(values *ring) shape {
 		} else if z < -levelDeviation {
 			s.below++
 		}
-		if i < third {
-			s.early += abs(z) / float64(third)
-		}
-		if i >= s.n-third {
-			s.late += abs(z) / float64(third)
-		}
-		sx += z
-		sxx += float64(z * z)
-		stx += float64((float64(i) - center) * z)
 	}
-	n := float64(s.n)
-	s.correlation = correlation(stx, float64(n*(float64(n*n)-1))/12, sxx-float64(sx*sx)/n)
 	return s
 }
 
-func correlation(covariance, a, b float64) float64 {
-	if !(a > 0) || !(b > 0) {
-		return 0
+// judge names the event as it looks now; rows are those before its onset and its
+// own. What was published as a spike is revised once it shows as a drift; a drift
+// that ends stays one.
+func (e *event) judge(rows []float64) (Label, SubLabel) {
+	if Label(e.label) == Drift || e.drifts(rows) {
+		return Drift, NoSubLabel
 	}
-	return covariance / sqrt(a) / sqrt(b)
-}
-
-// judge names the event as it looks now. A drift is only a drift once it has
-// lasted; what was published as a spike before is then revised.
-func (e *event) judge(values *ring) (Label, SubLabel) {
-	s := e.shape(values)
+	s := e.shape(rows[max(len(rows)-int(e.rows), 0):])
 	label := Spike
 	if -s.least > s.most {
 		label = Drop
-	}
-	if s.n >= driftLeast && abs(s.correlation) > driftCorrelation && s.early < s.late/2 && s.late > driftLate {
-		return Drift, NoSubLabel
 	}
 	if s.n < eventLeast {
 		return label, NoSubLabel
@@ -197,6 +175,7 @@ func (e *event) code(c *coder) {
 	c.float(&e.scale)
 	c.float(&e.jitter)
 	c.count(&e.label, uint32(Stuck))
+	c.flag(&e.seasonal)
 	if e.open && !(e.scale > 0) {
 		c.fail()
 	}

@@ -55,6 +55,16 @@ func (m *mixture) expect(ts int64, dt float64) float64 {
 	return m.vote()
 }
 
+// seen says that the time of day of the last n rows has been visited before.
+func (m *mixture) seen(ts int64, dt float64, n int) bool {
+	for k := range n + 1 {
+		if _, hit := m.season.at(ts - int64(float64(float64(k)*dt)*1e6)); !hit {
+			return false
+		}
+	}
+	return true
+}
+
 func (m *mixture) vote() float64 {
 	best := m.bestError()
 	sum, weight := 0.0, 0.0

@@ -49,6 +49,7 @@ type Model struct {
 	gate        alarmGate
 	band        band
 	event       event
+	echo        echo
 	runs        runs
 
 	lastStep  float64
@@ -57,6 +58,7 @@ type Model struct {
 	// Scratch of the row under way; not state.
 	row    row
 	scores [channelCount]float64
+	past   []float64
 }
 
 // NewModel returns an empty model; seed derives from the metric's id.
@@ -149,35 +151,63 @@ func (m *Model) judge(r *row, v *Verdict) {
 	s := combine(&m.scores, float64(r.ts-m.first)/1e6)
 	v.RawScore, v.Score = s, published(s, scoreRate)
 	allowed := int(min(m.rows, trustedRows)) >= alarmRows(r.dt)
+	restless := m.gate.restless
 	v.RawAlarm = m.gate.pass(s, r.dt, allowed)
+	if v.RawAlarm > 0 {
+		v.Severity = SeverityOf(v.RawAlarm, AlarmThreshold(r.dt)-relief(restless, m.rows))
+	}
 	v.Alarm = publishedAlarm(v.RawAlarm, s)
 	v.contribute(&m.scores)
 }
 
 // describe names the row: labels, run, gap, severity.
 func (m *Model) describe(r *row, v *Verdict) {
-	m.runs.add(r.x)
+	released := m.runs.add(r.x)
 	v.Run, v.RunLimit = int(m.runs.length), m.runs.limit()
 	v.Step, v.Gap = r.dt, float64(r.ts-m.last)/1e6
 	v.Ratio = abs(r.residual) / max(m.band.usual.mean, float64(1e-6*m.span.width()), 1e-30)
 	v.Seasonal = m.mix.slotHit
-	v.Severity = SeverityOf(v.RawAlarm, r.dt)
-	m.event.follow(v.RawScore, r.ts, &m.values, float64(labelFloor*m.span.width()))
-	if m.event.open {
-		v.Label, v.SubLabel = m.event.judge(&m.values)
+	if m.event.follow(v.RawScore, r.ts) {
+		m.lookBack(r)
+		v.Label, v.SubLabel = m.event.judge(m.past)
 		v.Onset = m.event.onset
 	}
+	gap := m.rows >= silentRows && v.Gap > gapSteps*r.dt
+	m.echo.follow(gap, released)
 	switch {
-	case m.rows >= silentRows && v.Gap > gapSteps*r.dt:
+	case gap:
 		v.Label, v.SubLabel, v.Onset = Missingness, NoSubLabel, m.last
 		v.Severity = max(v.Severity, Warning)
 	case m.runs.stuck():
 		v.Label, v.SubLabel = Stuck, NoSubLabel
 		v.Onset = r.ts - int64(float64(v.Run-1)*r.dt*1e6)
 		v.Severity = max(v.Severity, Warning)
+	case m.event.open && m.echo.rows > 0:
+		v.Label, v.SubLabel = Label(m.echo.label), NoSubLabel
 	case m.event.open:
 		v.Revised = m.event.label != 0 && m.event.label != uint32(v.Label)
 		m.event.label = uint32(v.Label)
+	}
+}
+
+// lookBack lays the rows of the event and those before it out for its judgement.
+func (m *Model) lookBack(r *row) {
+	if m.event.rows == 1 {
+		m.event.seasonal = m.mix.seen(r.ts, r.dt, eventPast)
+	}
+	n := min(int(m.values.n), int(m.event.rows)+eventPast)
+	m.past = m.past[:0]
+	usual := 0.0
+	for k := n - 1; k >= 0; k-- {
+		if m.event.seasonal {
+			if u, hit := m.mix.season.at(r.ts - int64(float64(float64(k)*r.dt)*1e6)); hit {
+				usual = u
+			}
+		}
+		m.past = append(m.past, m.values.back(k)-usual)
+	}
+	if m.event.rows == 1 {
+		m.event.compare(m.past[:n-1], float64(labelFloor*m.span.width()))
 	}
 }
 

@@ -21,21 +21,21 @@ const (
 	criticalAbove = 2.0 // and above it: a seventh of the tail
 )
 
-// AlarmThreshold is the default raw alarm from which a metric with that sampling
-// step (seconds) is worth a warning: 5.4 + .45 ln(3600/step), about one false
-// alarm a week whatever the rate. 6.5 at five minutes, 9.1 at a second.
+// AlarmThreshold is the raw alarm from which a metric with that sampling step
+// (seconds) is worth a warning: 5.4 + .45 ln(3600/step), about one false alarm a
+// week whatever the rate. 6.5 at five minutes, 9.1 at a second. A metric with a
+// calm past is warned of earlier: see relief.
 func AlarmThreshold(step float64) float64 { return 5.4 + float64(.45*math.Log(3600/step)) }
 
 // SeverityOf grades a raw alarm: Warning from the threshold, Info from one below
 // it, Critical from two above it.
-func SeverityOf(rawAlarm, step float64) Severity {
-	t := AlarmThreshold(step)
+func SeverityOf(rawAlarm, threshold float64) Severity {
 	switch {
-	case rawAlarm <= 0 || rawAlarm < t-infoBelow:
+	case rawAlarm <= 0 || rawAlarm < threshold-infoBelow:
 		return NoSeverity
-	case rawAlarm < t:
+	case rawAlarm < threshold:
 		return Info
-	case rawAlarm < t+criticalAbove:
+	case rawAlarm < threshold+criticalAbove:
 		return Warning
 	}
 	return Critical

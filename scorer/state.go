@@ -2,7 +2,7 @@ package scorer
 
 // stateVersion is the first byte of a stored model. A change of layout or of
 // what a stored number means takes a new one.
-const stateVersion = 1
+const stateVersion = 2
 
 // AppendState appends the model's state to b: canonical (equal models, equal
 // bytes) and complete (a decoded model continues bit for bit).
@@ -50,6 +50,7 @@ func (m *Model) code(c *coder) {
 	m.gate.code(c)
 	m.band.code(c)
 	m.event.code(c)
+	m.echo.code(c)
 	m.runs.code(c)
 	c.float(&m.lastStep)
 	c.float(&m.lastValue)

@@ -195,6 +195,7 @@ type capture struct {
 	next    int
 	records []record
 	arena   []byte
+	encoded int // bytes, over all arenas
 }
 
 // record is one encoded record; nil bytes = deleted.
@@ -214,7 +215,7 @@ func (s *State) beginCapture(root uint64) {
 // stepCapture encodes about n bytes more and tells whether all is encoded.
 func (s *State) stepCapture(n int) bool {
 	c := s.capture
-	for start := len(c.arena); c.next < len(c.pending) && len(c.arena)-start < n; c.next++ {
+	for until := c.encoded + n; c.next < len(c.pending) && c.encoded < until; c.next++ {
 		sl := c.pending[c.next]
 		if sl.captured != s.epoch-1 {
 			c.take(sl)
@@ -252,6 +253,7 @@ func (c *capture) take(sl *slot) {
 	}
 	c.records = append(c.records, record{table: sl.table, key: sl.key, bytes: bytes})
 	c.arena = grown
+	c.encoded += len(bytes)
 }
 
 // touchAll marks every record as changed, so that the next capture is complete.

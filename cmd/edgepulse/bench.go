@@ -18,6 +18,8 @@ type benchCmd struct {
 	Scenario string        `help:"a (32 clients x 100 points), a-eval (timestamps 1 s apart), c (256 x 2), 1000 (1,000 points/s)." default:"a" enum:"a,a-eval,c,1000"`
 	Duration time.Duration `help:"How long to load." default:"30s"`
 	Rate     float64       `help:"Points per second; 0 = that of the scenario." default:"0"`
+	State    int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
+	Step     time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
 	JSON     bool          `help:"Print JSON."`
 }
 
@@ -26,10 +28,14 @@ func (benchCmd) Help() string {
 everything is stored and scored. Nothing is left behind.
 
 Example:
-  edgepulse bench --scenario a --duration 60s --json`
+  edgepulse bench --scenario a --duration 60s --json
+  edgepulse bench --state 20000`
 }
 
 func (c *benchCmd) Run(ctx context.Context) error {
+	if c.State > 0 {
+		return c.state(ctx)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this binary: %w", err)
@@ -39,11 +45,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	if c.Rate > 0 {
 		s.Rate = c.Rate
 	}
-	r, err := bench.Run(ctx, self, s, func(what string) {
-		if isTerminal(os.Stderr) {
-			fmt.Fprintf(os.Stderr, "\r%-78s", what)
-		}
-	})
+	r, err := bench.Run(ctx, self, s, say)
 	if isTerminal(os.Stderr) {
 		fmt.Fprintln(os.Stderr)
 	}
@@ -59,6 +61,35 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+func say(what string) {
+	if isTerminal(os.Stderr) {
+		fmt.Fprintf(os.Stderr, "\r%-78s", what)
+	}
+}
+
+func (c *benchCmd) state(ctx context.Context) error {
+	costs, err := bench.State(ctx, c.State, c.Step, say)
+	if isTerminal(os.Stderr) {
+		fmt.Fprintln(os.Stderr)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(costs)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "stage\tstored B\tcompressed B\tresident B\tbase: fold\tlongest\twrite\tdelta: fold\tlongest\twrite\trestore\treplay\t")
+	ms := func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
+	for _, s := range costs {
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", s.Stage, s.Stored, s.Packed, s.Resident,
+			ms(s.Base.Fold), ms(s.Base.Longest), ms(s.Base.Write), ms(s.Delta.Fold), ms(s.Delta.Longest), ms(s.Delta.Write), ms(s.Restore), ms(s.Replay))
+	}
+	return w.Flush()
 }
 
 func printReport(r *bench.Report) {

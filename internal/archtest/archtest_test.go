@@ -48,7 +48,7 @@ var owners = map[string][]string{
 }
 
 // appOnly: nobody imports the composition root but the command and system tests.
-var appImporters = []string{"cmd/edgepulse", "internal/app", "internal/e2e", "internal/bench"}
+var appImporters = []string{"cmd/edgepulse", "internal/app", "internal/e2e", "internal/bench", "internal/quality"}
 
 func TestArrowsPointDown(t *testing.T) {
 	checked := 0

@@ -80,10 +80,7 @@ func (w *world) rolledBack(ctx context.Context, log stream.LogName, p int, truth
 	if err := w.restart(ctx); err != nil {
 		return err
 	}
-	if err := w.named(ctx, name, spec.Writer, p); err != nil {
-		return err
-	}
-	return w.rebuilt(ctx, log, truths, p)
+	return w.namedAndRebuilt(ctx, log, spec.Writer, p, truths)
 }
 
 // madeAnew deletes a log under running stages and creates it again, empty.
@@ -107,10 +104,7 @@ func (w *world) madeAnew(ctx context.Context, log stream.LogName, p int, truths 
 	if err := w.load.round(ctx); err != nil {
 		return err
 	}
-	if err := w.named(ctx, name, spec.Writer, p); err != nil {
-		return err
-	}
-	return w.rebuilt(ctx, log, truths, p)
+	return w.namedAndRebuilt(ctx, log, spec.Writer, p, truths)
 }
 
 // writtenByOther appends a commit that skips roots and extends nothing: somebody
@@ -148,10 +142,7 @@ func (w *world) writtenByOther(ctx context.Context, log stream.LogName, p int, t
 			return err
 		}
 	}
-	if err := w.named(ctx, name, reader[log], p); err != nil {
-		return err
-	}
-	return w.rebuilt(ctx, log, truths, p)
+	return w.namedAndRebuilt(ctx, log, reader[log], p, truths)
 }
 
 // reader is the stage that reads a log.
@@ -235,6 +226,16 @@ func (w *world) rederived(ctx context.Context, truths *[partitions]*truth) error
 	w.say("all derived logs, snapshots and projected rows thrown away: the same after %s; webhook requests before %d, after %d",
 		time.Since(start).Round(time.Second), requests, f.requests)
 	return nil
+}
+
+func (w *world) namedAndRebuilt(ctx context.Context, log stream.LogName, stage string, p int, truths *[partitions]*truth) error {
+	name := stream.StreamName(log, p)
+	if err := w.named(ctx, name, stage, p); err != nil {
+		// What went out meanwhile says how bad it is that nobody noticed.
+		_, wrong := w.verify(ctx, truths, complete)
+		return errors.Join(fmt.Errorf("%s does not name %s: %w", stage, name, err), wrong)
+	}
+	return w.rebuilt(ctx, log, truths, p)
 }
 
 // named waits until a stage has said which log was changed, in its log and its
