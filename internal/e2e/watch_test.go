@@ -147,12 +147,14 @@ func (w *world) drained(ctx context.Context, of ...int) error {
 		if len(of) > 0 {
 			return true, nil
 		}
-		var notify int
-		if err := w.db.QueryRow(ctx, `SELECT count(*) FROM alert_events WHERE notify`).Scan(&notify); err != nil {
+		// An event has arrived before its record is written: wait for the record.
+		var notify, delivered int
+		if err := w.db.QueryRow(ctx, `SELECT (SELECT count(*) FROM alert_events WHERE notify),
+			(SELECT count(DISTINCT webhook_id) FROM webhook_deliveries WHERE outcome = 'delivered')`).Scan(&notify, &delivered); err != nil {
 			return false, err
 		}
 		events, _ := w.inbox.count()
-		return events >= notify, nil
+		return events >= notify && delivered >= notify, nil
 	})
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
