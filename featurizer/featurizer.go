@@ -19,7 +19,7 @@ import (
 
 // Bounds of silence and memory. They are part of the fold.
 const (
-	outageGap    = 5                   // s between ticks that count as our own outage
+	outageGap    = 1                   // s between ticks; what is longer is our own outage
 	silentEvery  = 60 * 1e6            // µs between evaluations of a metric that stays silent
 	silentFloor  = 3 * 1e6             // µs: shortest silence that is reported
 	silentSteps  = 2.5                 // expected intervals without a point

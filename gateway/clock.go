@@ -39,9 +39,10 @@ func (c *SimClock) set(now int64) {
 	c.now = max(c.now, now)
 }
 
-// fillGap is how many seconds of delay of our own loop are made up for. A longer
-// gap is an outage, and must be seen as one by the folds: they extend deadlines by it.
-const fillGap = 5
+// fillGap is how many seconds of delay of our own loop are made up for: none. A
+// gap must be seen as one by the folds, which extend deadlines by it; a stall of
+// three seconds that was filled looked like three seconds of silent sensors.
+const fillGap = 1
 
 // ticker writes ticks. Only one goroutine at a time advances it.
 type ticker struct {

@@ -181,7 +181,7 @@ func (b *Broker) checkSync(ctx context.Context) error {
 		return fmt.Errorf("read the settings of the NATS server: %w", err)
 	}
 	if !varz.JetStream.Config.SyncAlways {
-		return errors.New("the NATS server acknowledges messages before they are on disk; set `jetstream { sync_interval: always }` in its configuration")
+		return fmt.Errorf("%w: the NATS server acknowledges messages before they are on disk; set `jetstream { sync_interval: always }` in its configuration", ErrUnsafe)
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (b *Broker) provision(ctx context.Context, spec LogSpec, p int) error {
 		if _, err = b.js.CreateStream(ctx, want); err != nil {
 			var api *jetstream.APIError
 			if errors.As(err, &api) && int(api.ErrorCode) == codeNoStorage {
-				return fmt.Errorf("create log %s: the broker has not the storage for all logs; lower EDGEPULSE_LOG_MAX_BYTES (now %d) or give the broker more (max_file_store)", want.Name, b.cfg.MaxBytes)
+				return fmt.Errorf("%w: create log %s: the broker has not the storage for all logs; lower EDGEPULSE_LOG_MAX_BYTES (now %d) or give the broker more (max_file_store)", ErrUnsafe, want.Name, b.cfg.MaxBytes)
 			}
 			return fmt.Errorf("create log %s: %w", want.Name, err)
 		}
@@ -230,8 +230,8 @@ func checkSafe(got, want jetstream.StreamConfig) error {
 			got.Metadata["edgepulse_partitions"], want.Metadata["edgepulse_partitions"]},
 	} {
 		if !c.ok {
-			return fmt.Errorf("log %s is not safe to use: %s is %v, expected %v; change it with `nats stream edit %s`, or set EDGEPULSE_PARTITIONS to what the deployment was made with",
-				want.Name, c.name, c.got, c.want, want.Name)
+			return fmt.Errorf("%w: log %s is not safe to use: %s is %v, expected %v; change it with `nats stream edit %s`, or set EDGEPULSE_PARTITIONS to what the deployment was made with",
+				ErrUnsafe, want.Name, c.name, c.got, c.want, want.Name)
 		}
 	}
 	return nil

@@ -33,6 +33,8 @@ var (
 	ErrFenced = errors.New("fenced by another owner")
 	// errReseek asks the reader to find its place again.
 	errReseek = errors.New("seek again")
+	// ErrUnsafe refuses a broker or log whose settings could lose what it acknowledged.
+	ErrUnsafe = errors.New("unsafe broker")
 	// ErrLogFull says that the broker refused to store more: nothing is lost, nothing is accepted.
 	ErrLogFull = errors.New("log is full")
 )

@@ -27,9 +27,10 @@ func (b *Broker) OpenJournal(ctx context.Context, log LogName, partition int, ea
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := newReader(b, log, partition, max(1, s.CachedInfo().State.FirstSeq)-1)
+	seq := r.pos // before the reader moves it
 	chunks, readErr := make(chan Message, 16), make(chan error, 1)
 	go func() { readErr <- r.run(ctx, chunks) }()
-	for seq := r.pos; seq < w.last.seq; {
+	for seq < w.last.seq {
 		select {
 		case err := <-readErr:
 			return nil, err

@@ -246,7 +246,7 @@ func (st *snapshotStore) restore(ctx context.Context, state *State, limit uint64
 		if names[i].root > limit && !faultNewestSnapshot {
 			continue
 		}
-		chain, err := st.chain(ctx, names[i])
+		chain, err := st.chain(ctx, names, names[i].root)
 		if err != nil {
 			// A damaged or pruned chain only costs time: an older one, or the log from its start.
 			damaged = errors.Join(damaged, err)
@@ -271,23 +271,24 @@ func (st *snapshotStore) restore(ctx context.Context, state *State, limit uint64
 
 var errNoReadableSnapshot = errors.New("no readable snapshot")
 
-// chain reads a snapshot and its predecessors down to their base, base first.
-func (st *snapshotStore) chain(ctx context.Context, n snapshotName) ([]*snapshot, error) {
+// chain reads a snapshot and its predecessors down to their base, base first. Of
+// a base and a delta at one root the base is read: what the delta stands on may
+// have been pruned.
+func (st *snapshotStore) chain(ctx context.Context, names []snapshotName, root uint64) ([]*snapshot, error) {
 	var chain []*snapshot
 	st.baseBytes, st.deltaBytes, st.deltas = 0, 0, 0
 	for {
-		b, err := st.blobs.Get(ctx, st.name(n.root, n.kind))
-		if errors.Is(err, ErrBlobNotFound) && n.kind == kindDelta {
-			// The predecessor may have been merged into a base of the same root.
-			n.kind = kindBase
-			b, err = st.blobs.Get(ctx, st.name(n.root, n.kind))
+		kind := uint8(kindDelta)
+		if slices.Contains(names, snapshotName{root, kindBase}) {
+			kind = kindBase
 		}
+		b, err := st.blobs.Get(ctx, st.name(root, kind))
 		if err != nil {
-			return nil, fmt.Errorf("read snapshot %d: %w", n.root, err)
+			return nil, fmt.Errorf("read snapshot %d: %w", root, err)
 		}
 		s, err := decodeSnapshot(b)
 		if err != nil {
-			return nil, fmt.Errorf("read snapshot %d: %w", n.root, err)
+			return nil, fmt.Errorf("read snapshot %d: %w", root, err)
 		}
 		chain = append(chain, s)
 		if s.kind == kindBase {
@@ -300,7 +301,7 @@ func (st *snapshotStore) chain(ctx context.Context, n snapshotName) ([]*snapshot
 		if s.prev >= s.root {
 			return nil, fmt.Errorf("read snapshot %d: %w: predecessor %d", s.root, errSnapshotDamaged, s.prev)
 		}
-		n = snapshotName{s.prev, kindDelta}
+		root = s.prev
 	}
 }
 
@@ -426,7 +427,11 @@ func (st *snapshotStore) create(ctx context.Context, s *snapshot, b []byte) erro
 
 // merge writes a base equal to the newest state and prunes what it replaces.
 func (st *snapshotStore) merge(ctx context.Context) error {
-	chain, err := st.chain(ctx, snapshotName{st.last, kindDelta})
+	names, err := st.list(ctx)
+	if err != nil {
+		return err
+	}
+	chain, err := st.chain(ctx, names, st.last)
 	if err != nil {
 		return fmt.Errorf("merge snapshots: %w", err)
 	}

@@ -79,6 +79,11 @@ func (c *fakeClock) runTo(t *testing.T, at time.Time) {
 		}
 		c.cond.Wait()
 	}
+	c.moveTo(at)
+}
+
+// moveTo fires what was waited for; c.mu is held.
+func (c *fakeClock) moveTo(at time.Time) {
 	c.now = at
 	var rest []fakeTimer
 	for _, timer := range c.timers {

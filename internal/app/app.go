@@ -96,8 +96,30 @@ func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 	return a, nil
 }
 
-// Provision creates the logs that are missing.
-func (a *App) Provision(ctx context.Context) error { return a.broker.Provision(ctx) }
+// provisionPatience is how long a process waits at its start for a broker that
+// is down or elects a leader.
+const provisionPatience = time.Minute
+
+// Provision creates the logs that are missing. A broker that does not answer is
+// waited for; one with unsafe settings is refused at once.
+func (a *App) Provision(ctx context.Context) error {
+	patience, cancel := context.WithTimeout(ctx, provisionPatience)
+	defer cancel()
+	for said := false; ; said = true {
+		err := a.broker.Provision(patience)
+		if err == nil || errors.Is(err, stream.ErrUnsafe) {
+			return err
+		}
+		if !said {
+			a.log.Warn("waiting for the broker", "error", err)
+		}
+		select {
+		case <-patience.Done():
+			return err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
 
 // Broker gives the process's connection to the logs to tools.
 func (a *App) Broker() *stream.Broker { return a.broker }

@@ -81,7 +81,7 @@ func TestArchiverRestarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, index := numbered(1, uint64(rapid.IntRange(1, 60).Draw(t, "n"))), newRows()
+		all, index := numbered(1, uint64(rapid.IntRange(1, 20).Draw(t, "n"))), newRows()
 		for life := 0; life < 4; life++ {
 			visible := len(all)
 			if life < 3 {

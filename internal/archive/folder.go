@@ -47,7 +47,7 @@ func (f folder) file(name string) (string, error) {
 }
 
 func checkName(name string) error {
-	if name == "" || name != path.Clean(name) || !filepath.IsLocal(name) || strings.ContainsAny(name, "\\\x00") ||
+	if name == "" || name == "." || name != path.Clean(name) || !filepath.IsLocal(name) || strings.ContainsAny(name, "\\\x00") ||
 		strings.HasPrefix(path.Base(name), temporary) {
 		return fmt.Errorf("%w: %q", errName, name)
 	}

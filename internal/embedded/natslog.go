@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -19,6 +20,9 @@ func (l *natsLogger) Debugf(string, ...any)  {}
 func (l *natsLogger) Tracef(string, ...any)  {}
 
 func (l *natsLogger) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Plaintext passwords detected") {
+		return // the password is random, made by us and kept beside the data
+	}
 	l.log.Warn("nats: " + fmt.Sprintf(format, v...))
 }
 

@@ -39,7 +39,7 @@ type series struct {
 type plant struct {
 	fleet    *simulate.Fleet
 	pipeline *app.Pipeline
-	tick     time.Duration // at most 5 s, or it counts as an outage of the service
+	tick     time.Duration // 1 s: a longer gap counts as an outage of the service
 	root     uint64
 	series   map[schemas.ID]*series
 	order    []*series

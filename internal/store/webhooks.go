@@ -27,6 +27,8 @@ type Endpoint struct {
 	Secrets     [][]byte // raw; the newest first, every one signs
 	MinSeverity schemas.Severity
 	Enabled     bool
+	// LastDelivered is the newest success that is projected; zero without one.
+	LastDelivered time.Time
 }
 
 // CreateWebhook stores an endpoint. The answer holds its secret, this once.
@@ -177,8 +179,9 @@ func (s *Store) Endpoints(ctx context.Context, tenant schemas.ID) ([]Endpoint, e
 	var out []Endpoint
 	err := within(ctx, s.writer, "begin read only", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT endpoint_id, url, min_severity, enabled, secret,
-			CASE WHEN previous_secret_until > now() THEN previous_secret END
-			FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY endpoint_id`, uuidOf(tenant))
+			CASE WHEN previous_secret_until > now() THEN previous_secret END,
+			(SELECT max(d.at) FROM webhook_deliveries d WHERE d.tenant_id = w.tenant_id AND d.endpoint_id = w.endpoint_id AND d.outcome = 'delivered')
+			FROM webhooks w WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY endpoint_id`, uuidOf(tenant))
 		if err != nil {
 			return err
 		}
@@ -196,8 +199,12 @@ func (s *Store) scanEndpoint(r pgx.CollectableRow) (Endpoint, error) {
 	var id pgtype.UUID
 	var severity string
 	var secret, previous []byte
-	if err := r.Scan(&id, &e.URL, &severity, &e.Enabled, &secret, &previous); err != nil {
+	var delivered *time.Time
+	if err := r.Scan(&id, &e.URL, &severity, &e.Enabled, &secret, &previous, &delivered); err != nil {
 		return e, err
+	}
+	if delivered != nil {
+		e.LastDelivered = *delivered
 	}
 	e.ID = id.Bytes
 	n, err := enumNumber(schemas.Severity_value, "SEVERITY_", "min_severity", severity)

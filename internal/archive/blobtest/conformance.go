@@ -119,8 +119,8 @@ func list(t *testing.T, b stream.Blobs) {
 	for i := range 25 {
 		want = append(want, fmt.Sprintf("p/%d/%04d", i%3, i))
 	}
-	want = append(want, "p/1-x", "p/1", "q/1") // "p/1" is an object and a "p/1/" is a prefix elsewhere
-	want = slices.DeleteFunc(want, func(s string) bool { return s == "p/1" })
+	// No object is named like a prefix of others ("p/1"): a folder could not hold it.
+	want = append(want, "p/1-x", "q/1")
 	for _, name := range want {
 		create(t, b, name, []byte(name))
 	}
