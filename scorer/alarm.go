@@ -39,7 +39,7 @@ func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
 }
 
 // publishedAlarm maps an emission to [0,1). A row that is not emitted keeps half
-// its score: at most .5, far below the threshold of any severity (.99), yet
+// its score: at most .5, far below the threshold of any severity (.97), yet
 // ordered, for whoever wants to see how close a quiet row came.
 func publishedAlarm(emission, s float64) float64 {
 	if emission > 0 {

@@ -96,3 +96,30 @@ func TestCaptureIsTheStateAtItsRoot(t *testing.T) {
 		}
 	})
 }
+
+// A capture hands control back after about as many bytes as asked, also where a
+// new block of memory begins: the fold waits for nothing longer.
+func TestCaptureInSmallSteps(t *testing.T) {
+	s := NewState()
+	table := NewTable(s, "blobs", func() *blobRecord { return &blobRecord{} })
+	for i := range 400 {
+		table.Touch(schemas.ID{byte(i >> 8), byte(i)})
+	}
+	s.beginCapture(1)
+	steps, last := 1, 0
+	for !s.stepCapture(captureStep) {
+		if n := len(s.capture.records) - last; n > captureStep/len(blobRecord{})+1 {
+			t.Fatalf("step %d took %d records", steps, n)
+		}
+		last = len(s.capture.records)
+		steps++
+	}
+	if want := 400 * len(blobRecord{}) / captureStep; steps < want {
+		t.Errorf("%d steps, want at least %d", steps, want)
+	}
+}
+
+type blobRecord [16 << 10]byte
+
+func (r *blobRecord) AppendState(b []byte) []byte { return append(b, r[:]...) }
+func (r *blobRecord) DecodeState([]byte) error    { return nil }

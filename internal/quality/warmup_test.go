@@ -17,7 +17,7 @@ func TestWarmUp(t *testing.T) {
 		start := time.Unix(1_790_000_000, 0).UTC().Truncate(day)
 		end := start.Add(301 * step)
 		cfg := simulate.Config{Seed: *seed, Devices: 8, Start: start, Step: step, ClockSkew: time.Second, Jitter: .1, DropRate: .01}
-		p := newPlant(t, cfg, min(max(step/5, time.Second), 5*time.Second))
+		p := newPlant(t, cfg, time.Second)
 		if err := p.present(start, end); err != nil {
 			t.Fatal(err)
 		}
