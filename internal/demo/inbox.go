@@ -50,18 +50,16 @@ func OpenInbox(path string) (*Inbox, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("open inbox: %w", err)
 	}
-	for s := bufio.NewScanner(bytes.NewReader(b)); ; {
-		s.Buffer(nil, 2*inboxBody)
-		for s.Scan() {
-			var m Message
-			if json.Unmarshal(s.Bytes(), &m) == nil { // a torn last line was never answered
-				i.keep(m)
-			}
+	s := bufio.NewScanner(bytes.NewReader(b))
+	s.Buffer(nil, 2*inboxBody)
+	for s.Scan() {
+		var m Message
+		if json.Unmarshal(s.Bytes(), &m) == nil { // a torn last line was never answered
+			i.keep(m)
 		}
-		if err := s.Err(); err != nil {
-			return nil, fmt.Errorf("read inbox %s: %w", path, err)
-		}
-		break
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("read inbox %s: %w", path, err)
 	}
 	return i, i.rewrite()
 }

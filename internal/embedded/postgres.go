@@ -62,7 +62,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 
 func preparePostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	if o.Dir == "" {
-		return nil, errors.New("Dir is not set")
+		return nil, errors.New("no data folder is set")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

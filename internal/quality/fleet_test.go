@@ -45,7 +45,6 @@ type plant struct {
 	order    []*series
 	body     []byte
 	score    schemas.Entry
-	failure  error
 }
 
 func newPlant(t *testing.T, cfg simulate.Config, tick time.Duration) *plant {
