@@ -130,6 +130,9 @@ func (w *writer) extend(ctx context.Context, c *schemas.Commit) error {
 			w.b.log.Error("log is full, waiting for space", "log", StreamName(w.log, w.partition),
 				"mend", "raise EDGEPULSE_LOG_MAX_BYTES, or find the reader that does not advance with `edgepulse status`")
 		}
+		if attempt%50 == 49 {
+			w.b.log.Warn("commit is not taken, trying on", "log", StreamName(w.log, w.partition), "attempts", attempt+1, "error", err)
+		}
 		verdict, err := w.settle(ctx, mine, err)
 		if err != nil || verdict {
 			return err
