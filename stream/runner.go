@@ -210,7 +210,15 @@ func (p *partitionRun) checkSnapshots(ctx context.Context, last mark) error {
 	if newest <= last.to || faultNewestSnapshot {
 		return nil
 	}
-	return halt(p.stage.To, p.partition, "it ends at root %d, but a snapshot was taken at committed root %d", last.to, newest)
+	// Another owner may have committed and snapshotted since the marker was read.
+	now, _, err := p.broker.lastMark(ctx, p.stage.To, p.partition)
+	if err != nil {
+		return err
+	}
+	if newest <= now.to {
+		return fmt.Errorf("%w: %s moved from root %d to %d during recovery", ErrFenced, StreamName(p.stage.To, p.partition), last.to, now.to)
+	}
+	return halt(p.stage.To, p.partition, "it ends at root %d, but a snapshot was taken at committed root %d", now.to, newest)
 }
 
 // refold moves the records of one fold version into another's state.
