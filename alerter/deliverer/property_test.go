@@ -123,7 +123,28 @@ func live(b *bench, events []*schemas.AlertEvent) bool {
 			return false
 		case <-b.journal.news:
 		case <-b.clock.reached(next):
+		case <-time.After(50 * time.Millisecond):
+			// The engine may have read the clock before it moved and set its timer
+			// after: with a clock that never moves by itself it would sleep for ever.
+			b.clock.wakeFirst()
+		case <-ctx.Done():
+			return false
 		}
+	}
+}
+
+// wakeFirst moves the clock to the timer that is due first.
+func (c *fakeClock) wakeFirst() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var first time.Time
+	for _, t := range c.timers {
+		if t.at.After(c.now) && (first.IsZero() || t.at.Before(first)) {
+			first = t.at
+		}
+	}
+	if !first.IsZero() {
+		c.moveTo(first)
 	}
 }
 
