@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Rebuilt names one log thrown away by Rebuild.
@@ -52,8 +54,8 @@ func (b *Broker) Rebuild(ctx context.Context, log LogName, blobs Blobs) ([]Rebui
 	return done, nil
 }
 
-// throwAway marks, empties and un-snapshots one stream, in this order: a reader
-// that meets the emptied log must find the mark.
+// throwAway marks, un-snapshots and empties one stream, in this order: a reader
+// that meets the emptied log must find the mark. The mark stays open until then.
 func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint64, blobs Blobs) (Rebuilt, error) {
 	name := StreamName(log, p)
 	s, err := b.js.Stream(ctx, name)
@@ -65,14 +67,9 @@ func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint
 	if _, err := rand.Read(id); err != nil {
 		return Rebuilt{}, fmt.Errorf("draw id: %w", err)
 	}
-	mark, err := json.Marshal(rebuildMark{ID: fmt.Sprintf("%x", id), Through: through, At: time.Now().UTC()})
-	if err != nil {
-		return Rebuilt{}, fmt.Errorf("encode mark: %w", err)
-	}
-	cfg := info.Config
-	cfg.Metadata[rebuildKey] = string(mark)
-	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		return Rebuilt{}, fmt.Errorf("mark %s: %w", name, err)
+	mark := rebuildMark{ID: fmt.Sprintf("%x", id), Through: through, At: time.Now().UTC(), Open: true}
+	if err := b.markRebuild(ctx, info.Config, mark); err != nil {
+		return Rebuilt{}, err
 	}
 	spec, _ := Spec(log)
 	prefix := snapshotPrefix(spec.Writer, p)
@@ -88,5 +85,21 @@ func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint
 	if err := s.Purge(ctx); err != nil {
 		return Rebuilt{}, fmt.Errorf("purge %s: %w", name, err)
 	}
+	mark.Open = false
+	if err := b.markRebuild(ctx, info.Config, mark); err != nil {
+		return Rebuilt{}, err
+	}
 	return Rebuilt{Stream: name, Messages: info.State.Msgs, Through: through}, nil
+}
+
+func (b *Broker) markRebuild(ctx context.Context, cfg jetstream.StreamConfig, mark rebuildMark) error {
+	encoded, err := json.Marshal(mark)
+	if err != nil {
+		return fmt.Errorf("encode mark: %w", err)
+	}
+	cfg.Metadata[rebuildKey] = string(encoded)
+	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("mark %s: %w", cfg.Name, err)
+	}
+	return nil
 }

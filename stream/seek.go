@@ -20,6 +20,7 @@ type rebuildMark struct {
 	ID      string    `json:"id"`
 	Through uint64    `json:"through"`
 	At      time.Time `json:"at"`
+	Open    bool      `json:"open,omitempty"` // the log is not emptied yet: what stands in it belongs to no generation
 }
 
 func rebuildOf(cfg jetstream.StreamConfig) rebuildMark {
@@ -29,13 +30,18 @@ func rebuildOf(cfg jetstream.StreamConfig) rebuildMark {
 }
 
 // generation names the content of a derived log since its last rebuild; empty
-// for one that was never rebuilt.
+// for one that was never rebuilt. While it is being emptied nobody may own it: a
+// snapshot of the old content would be taken for one of the new.
 func (b *Broker) generation(ctx context.Context, log LogName, partition int) (string, error) {
 	s, err := b.js.Stream(ctx, StreamName(log, partition))
 	if err != nil {
 		return "", fmt.Errorf("look up log %s: %w", StreamName(log, partition), err)
 	}
-	return rebuildOf(s.CachedInfo().Config).ID, nil
+	m := rebuildOf(s.CachedInfo().Config)
+	if m.Open {
+		return "", fmt.Errorf("%w: %s", errRebuilding, StreamName(log, partition))
+	}
+	return m.ID, nil
 }
 
 // seek finds the message to start at for the reader's position (rule 3) and
