@@ -237,6 +237,9 @@ func (w *world) rollBackOnce(t *testing.T, ctx context.Context, l *loader) error
 		return err
 	}
 	w.start(t, "nats")
+	if err := w.connected(ctx); err != nil {
+		return err
+	}
 	w.startAll(t, ctx)
 	for range 10 {
 		if err := l.advance(ctx); err != nil {
@@ -268,6 +271,9 @@ func (w *world) rollBackOnce(t *testing.T, ctx context.Context, l *loader) error
 		_ = os.Remove(w.logFile(name)) // a process that never said anything has none
 	}
 	w.start(t, "nats")
+	if err := w.connected(patience); err != nil {
+		return err
+	}
 	w.startAll(t, ctx)
 	named := "log " + stream.StreamName(stream.Points, 0) + " was changed from outside"
 	err = waitFor(patience, "the older log is named", func() bool {
@@ -302,6 +308,11 @@ func (w *world) rollBackOnce(t *testing.T, ctx context.Context, l *loader) error
 	defer cancel2()
 	_, err = w.verify(mended, l)
 	return err
+}
+
+// connected waits until the test's own connection has found the broker again.
+func (w *world) connected(ctx context.Context) error {
+	return waitFor(ctx, "the broker answers", func() bool { return w.broker.Ready(ctx) == nil })
 }
 
 // snapshotsCaughtUp waits until the normaliser has a snapshot behind the older copy.

@@ -264,7 +264,7 @@ func (w *world) behind(ctx context.Context) string {
 
 // verify compares everything with everything.
 func (w *world) verify(ctx context.Context, l *loader) (*truth, error) {
-	if err := w.drained(ctx); err != nil {
+	if err := errors.Join(w.drained(ctx), w.connected(ctx)); err != nil {
 		return nil, err
 	}
 	t, err := w.recompute(ctx)
