@@ -166,6 +166,24 @@ func TestLogMadeAnewIsNamed(t *testing.T) {
 	c.mendAndVerify()
 }
 
+// TestRebuildIsNoticedWhenIdle: nothing arrives that would make an owner write.
+func TestRebuildIsNoticedWhenIdle(t *testing.T) {
+	c := newChain(t)
+	c.begin()
+	c.append(40)
+	c.waitFeatures()
+	for range 2 {
+		if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+			t.Fatal(err)
+		}
+		c.waitFeatures()
+		c.verify()
+	}
+	if said := c.said.String(); strings.Contains(said, "changed from outside") {
+		t.Fatalf("a rebuild raised an alarm:\n%s", said)
+	}
+}
+
 // TestOlderCopyIsNamed puts an older copy of POINTS in place while the stage
 // after it, and the snapshots of its writer, are ahead.
 func TestOlderCopyIsNamed(t *testing.T) {

@@ -247,10 +247,17 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 	timer := time.NewTicker(positionEvery / 3)
 	defer timer.Stop()
 	inFlight := false
+	wrote := time.Now()
 	for {
-		if !inFlight && p.pending.due(time.Now()) {
+		now := time.Now()
+		switch {
+		case inFlight:
+		case p.pending.due(now):
 			commits <- p.pending.take()
-			inFlight = true
+			inFlight, wrote = true, now
+		case now.Sub(wrote) >= ownerCheck:
+			commits <- commitJob{check: true}
+			inFlight, wrote = true, now
 		}
 		p.stepSnapshot(ctx, snapped)
 		in := chunks
@@ -386,36 +393,4 @@ func foldSwitch(stage string, entry []byte) uint32 {
 		return s.GetVersion()
 	}
 	return 0
-}
-
-// publishLoop keeps one commit in flight.
-func (p *partitionRun) publishLoop(ctx context.Context, jobs <-chan commitJob, results chan<- error) {
-	for job := range jobs {
-		start := time.Now()
-		err := p.publish(ctx, job)
-		p.metrics.commit.Observe(time.Since(start).Seconds())
-		if err == nil {
-			p.done.Store(job.to)
-			p.metrics.commits.WithLabelValues(label(p.partition)).Inc()
-			p.metrics.outputs.WithLabelValues(label(p.partition)).Add(float64(job.entries))
-			p.metrics.committed.WithLabelValues(label(p.partition)).Set(float64(job.to))
-			if !job.at.IsZero() {
-				p.metrics.latency.Observe(time.Since(job.at).Seconds())
-			}
-		}
-		select {
-		case results <- err:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (p *partitionRun) publish(ctx context.Context, job commitJob) error {
-	if p.w.stale() {
-		if err := p.w.reclaim(ctx, job.version); err != nil {
-			return err
-		}
-	}
-	return p.w.commit(ctx, job.to, job.version, job.outputs)
 }
