@@ -166,6 +166,35 @@ func TestLogMadeAnewIsNamed(t *testing.T) {
 	c.mendAndVerify()
 }
 
+// TestLogMadeAnewAfterRebuildIsNamed: nobody reads FEATURES here, and the new log
+// bears no mark of the rebuild that the old one went through.
+func TestLogMadeAnewAfterRebuildIsNamed(t *testing.T) {
+	c := newChain(t)
+	c.begin()
+	c.append(40)
+	c.waitFeatures()
+	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+		t.Fatal(err)
+	}
+	c.append(20)
+	c.waitFeatures()
+	waitUntil(t, c.ctx, func() bool {
+		names, err := c.blobs.List(c.ctx, snapshotPrefix("b", 0))
+		return err == nil && len(names) > 0 && !strings.HasPrefix(names[0], snapshotPrefix("b", 0)+"0/")
+	})
+	if err := c.b.js.DeleteStream(c.ctx, "FEATURES_0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.b.Provision(c.ctx); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, c.ctx, func() bool { return strings.Contains(c.said.String(), "FEATURES_0 was changed from outside: it bears no mark") })
+	if m, _, err := c.b.lastMark(c.ctx, Features, 0); err != nil || m.to != 0 {
+		t.Fatalf("%v, %v: written to although it was changed", m, err)
+	}
+	c.mendAndVerify()
+}
+
 // TestRebuildIsNoticedWhenIdle: nothing arrives that would make an owner write.
 func TestRebuildIsNoticedWhenIdle(t *testing.T) {
 	c := newChain(t)

@@ -38,7 +38,7 @@ func (p *partitionRun) publishLoop(ctx context.Context, jobs <-chan commitJob, r
 func (p *partitionRun) check(ctx context.Context) error {
 	var h *HaltError
 	err := p.w.check(ctx)
-	if errors.Is(err, ErrFenced) || errors.As(err, &h) {
+	if errors.Is(err, ErrFenced) || errors.Is(err, errRebuilding) || errors.As(err, &h) {
 		return err
 	}
 	return nil

@@ -190,8 +190,8 @@ func (w *world) environment(apiPort int) {
 		"EDGEPULSE_DATABASE_OWNER_URL=" + w.cfg.Database.OwnerURL, "EDGEPULSE_DATABASE_WRITER_URL=" + w.cfg.Database.WriterURL,
 		"EDGEPULSE_DATABASE_APP_URL=" + w.cfg.Database.AppURL,
 		"EDGEPULSE_ARCHIVE_URL=file://" + filepath.Join(w.dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://" + w.snapshotDir(),
-		// Owners that live for a second must have had the time for a snapshot.
-		"EDGEPULSE_SNAPSHOT_EVERY=150ms", "EDGEPULSE_SNAPSHOT_LOAD=1",
+		// Owners that live for a second must have had the time for a snapshot, and one that is frozen for a moment must find that it was overtaken.
+		"EDGEPULSE_SNAPSHOT_EVERY=150ms", "EDGEPULSE_SNAPSHOT_LOAD=1", "EDGEPULSE_TAKEOVER=200ms",
 		"EDGEPULSE_PEPPER=" + w.cfg.Gateway.Pepper, "EDGEPULSE_SECRET_KEY=" + w.cfg.SecretKey,
 		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort), "EDGEPULSE_CLOCK=sim", "EDGEPULSE_WEBHOOK_ALLOW=127.0.0.0/8",
 		"EDGEPULSE_DATA=" + filepath.Join(w.dir, "none")}
