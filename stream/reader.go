@@ -163,7 +163,7 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message
 	if r.log == Ingest {
 		c = r.ingestChunk(seq, msg)
 	} else if c, err = r.commitChunk(seq, msg.Data()); err != nil {
-		return err
+		return r.orRebuilt(ctx, err)
 	}
 	r.expect = seq + 1
 	c.At = meta.Timestamp
@@ -177,6 +177,23 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message
 	}
 	r.pos = c.To
 	return nil
+}
+
+// orRebuilt looks whether a commit that does not fit comes from a rebuild that the
+// reader has not noticed yet; then it seeks again.
+func (r *reader) orRebuilt(ctx context.Context, fault error) error {
+	var h *HaltError
+	if r.truth || !errors.As(fault, &h) {
+		return fault
+	}
+	s, err := r.b.js.Stream(ctx, StreamName(r.log, r.partition))
+	if err != nil {
+		return fmt.Errorf("look up log: %w", err)
+	}
+	if m := rebuildOf(s.CachedInfo().Config); m.Open || m.ID != r.rebuildID {
+		return errReseek
+	}
+	return fault
 }
 
 // ingestChunk makes a chunk of one INGEST message: its sequence is the root.

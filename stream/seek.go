@@ -91,7 +91,7 @@ func (r *reader) seekCommit(ctx context.Context, s jetstream.Stream, info *jetst
 		return err
 	}
 	if last.to < r.pos && !faultNoReseek {
-		if r.pos <= rebuilt.Through {
+		if rebuilt.Open || r.pos <= rebuilt.Through {
 			return errReseek // being derived again: the same roots will pass once more
 		}
 		return halt(r.log, r.partition, "it ends at root %d, but root %d had been read", last.to, r.pos)

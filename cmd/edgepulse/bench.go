@@ -20,6 +20,7 @@ type benchCmd struct {
 	Rate     float64       `help:"Points per second; 0 = that of the scenario." default:"0"`
 	State    int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step     time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
+	Rows     int           `help:"With --state: points of each metric; a day of them fills the season." default:"640"`
 	JSON     bool          `help:"Print JSON."`
 }
 
@@ -70,7 +71,7 @@ func say(what string) {
 }
 
 func (c *benchCmd) state(ctx context.Context) error {
-	costs, err := bench.State(ctx, c.State, c.Step, say)
+	costs, err := bench.State(ctx, c.State, c.Rows, c.Step, say)
 	if isTerminal(os.Stderr) {
 		fmt.Fprintln(os.Stderr)
 	}
