@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -26,7 +28,7 @@ type params struct {
 }
 
 // readParams refuses parameters that are not known: a misspelt filter must not
-// answer with everything.
+// answer with everything. A name with * may be given several times.
 func readParams(r *http.Request, known ...string) *params {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	p := &params{values: values}
@@ -36,8 +38,12 @@ func readParams(r *http.Request, known ...string) *params {
 	}
 	for name, v := range values {
 		switch {
+		case slices.Contains(known, name+"*"):
+			if slices.ContainsFunc(v, func(v string) bool { return len(v) > 1024 }) {
+				p.refuse(name, "is longer than 1024 bytes")
+			}
 		case !slices.Contains(known, name):
-			p.refuse(name, "is unknown; expected one of "+strings.Join(known, ", "))
+			p.refuse(name, "is unknown; expected one of "+strings.ReplaceAll(strings.Join(known, ", "), "*", ""))
 		case len(v) > 1:
 			p.refuse(name, "is given more than once")
 		case len(v[0]) > 1024:
@@ -57,15 +63,7 @@ func (p *params) text(name string) string { return p.values.Get(name) }
 
 // page reads limit and cursor.
 func (p *params) page(def, most int) api.PageRequest {
-	req := api.PageRequest{Limit: def, Cursor: p.text("cursor")}
-	if v := p.text("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > most {
-			p.refuse("limit", fmt.Sprintf("expected a number from 1 to %d, got %q", most, v))
-		}
-		req.Limit = n
-	}
-	return req
+	return api.PageRequest{Limit: p.number("limit", def, 1, most), Cursor: p.text("cursor")}
 }
 
 func (p *params) id(name string, required bool) schemas.ID {
@@ -125,6 +123,28 @@ func (p *params) name(name string) string {
 	n, why := payload.NormaliseName(v)
 	if why != "" {
 		p.refuse(name, "expected 1 to 128 characters, got "+why)
+	}
+	return n
+}
+
+// search reads a part of a name; it may be anything a name can hold.
+func (p *params) search(name string) string {
+	v := strings.TrimSpace(p.text(name))
+	if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) || utf8.RuneCountInString(v) > 128 {
+		p.refuse(name, "expected at most 128 characters without control characters")
+	}
+	return v
+}
+
+// number reads a whole number within bounds.
+func (p *params) number(name string, def, least, most int) int {
+	v := p.text(name)
+	if v == "" {
+		return def
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		p.refuse(name, fmt.Sprintf("expected a number from %d to %d, got %q", least, most, v))
 	}
 	return n
 }
