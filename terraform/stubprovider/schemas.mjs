@@ -66,7 +66,7 @@ function block({ classes, mappers, body, settable }) {
   for (const name of new Set([...Object.keys(members), ...Object.keys(hcl)])) {
     const m = members[name] ?? { computed: known.has(name), optional: !required(name), required: required(name) };
     const h = hcl[name];
-    const flags = { name, required: m.required, optional: m.optional, computed: m.computed };
+    const flags = { name, required: m.required, optional: m.optional && !m.required, computed: m.computed && !m.required };
     if (!m.nested && !h?.isBlock) {
       level.attributes.push({ ...flags, type: h ? typeOf(h.storage, h.type) : ofGetter(m.getter), write_only: /^(?!has_).*_wo$/.test(name) });
       continue;
