@@ -12,10 +12,10 @@ import (
 
 // projected says which tables are filled from which log.
 var projected = map[stream.LogName][]string{
-	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_rows", "usage"},
+	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_rows", "usage", "ingest_minutes"},
 	stream.Features:   {"features"},
 	stream.Scores:     {"anomaly_scores", "models"},
-	stream.Alerts:     {"alert_events"},
+	stream.Alerts:     {"alert_events", "alerts"},
 	stream.Deliveries: {"webhook_deliveries"},
 }
 
