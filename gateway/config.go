@@ -38,6 +38,8 @@ type Config struct {
 	TickChunk     int           `help:"Ticks of a simulated clock per message: every message is one root, whose outputs must fit one commit." default:"300" env:"EDGEPULSE_TICK_CHUNK"`
 	MaxAdvance    time.Duration `help:"Longest step of a simulated clock." default:"744h" env:"EDGEPULSE_MAX_ADVANCE"`
 
+	LiveStreams int `help:"Live streams open at one time; one tenant may have half of them." default:"1000" env:"EDGEPULSE_LIVE_STREAMS"`
+
 	PublicURL string `help:"Address under which browsers reach this gateway, when it is not the one they name in Host (a proxy rewrites it): https://edgepulse.example. With https the session's cookie is Secure." env:"EDGEPULSE_PUBLIC_URL" placeholder:"URL"`
 
 	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
@@ -50,6 +52,7 @@ func DefaultConfig() Config {
 		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10,
 		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
 		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
+		LiveStreams: 1000,
 	}
 }
 
@@ -81,6 +84,8 @@ func (c Config) Check() error {
 		return bad("append-timeout", "expected a positive duration")
 	case c.MaxAdvance < time.Second:
 		return bad("max-advance", "expected at least 1s")
+	case c.LiveStreams < 1:
+		return bad("live-streams", "expected at least 1")
 	case c.TickChunk < 1 || c.TickChunk > 10000:
 		return bad("tick-chunk", "expected 1 to 10000")
 	}
@@ -107,6 +112,8 @@ type Deps struct {
 	Ready map[string]Check
 	// Routes are served beside the API: dashboard, live stream, OpenAPI.
 	Routes []Route
+	// Live is what the live stream follows; nil = there is none.
+	Live LiveSource
 	// UI is the web interface served at /; nil = none.
 	UI fs.FS
 	// Wall is the clock of key expiry and caches; nil = time.Now.

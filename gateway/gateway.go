@@ -93,6 +93,10 @@ type Queries interface {
 	ListBatches(ctx context.Context, tenant schemas.ID, p api.PageRequest, onlyRejected bool) (api.Page[api.Receipt], error)
 	Receipt(ctx context.Context, tenant, batch schemas.ID) (api.Receipt, error)
 
+	// AlertsFrom and MetricNames serve the live stream; see live.Backlog and live.Names.
+	AlertsFrom(ctx context.Context, tenant schemas.ID, partition int, root uint64, skip, limit int) (events []api.AlertEvent, through uint64, err error)
+	MetricNames(ctx context.Context, tenant, metric schemas.ID) (device, metricName string, err error)
+
 	ListAlertRules(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error)
 	GetAlertRule(ctx context.Context, tenant, rule schemas.ID) (api.AlertRule, error)
 	CreateAlertRule(ctx context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error)

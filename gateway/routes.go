@@ -61,6 +61,9 @@ func (s *Server) routes() http.Handler {
 	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
 	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
 
+	if s.live != nil {
+		with(ScopeRead, "GET /v1/live", s.handleLive)
+	}
 	if s.sim != nil {
 		with(ScopeAdmin, "POST /v1/clock", s.handleClock)
 	}
@@ -75,7 +78,7 @@ func (s *Server) routes() http.Handler {
 }
 
 // quiet routes are asked so often that their successes are told by metrics only.
-var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true}
+var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true, "/v1/live": true}
 
 type requestIDKey struct{}
 

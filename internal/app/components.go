@@ -102,7 +102,7 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 		a.log.Info("this binary was built without the dashboard", "build it with", "go tool task dashboard:build")
 	}
 	srv, err := gateway.New(cfg, gateway.Deps{
-		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page,
+		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page, Live: a.broker,
 		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
 		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})

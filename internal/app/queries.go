@@ -141,6 +141,15 @@ func (q queries) Receipt(ctx context.Context, t, batch schemas.ID) (api.Receipt,
 	return one(q.s.Receipt(ctx, t, batch.String()))
 }
 
+func (q queries) AlertsFrom(ctx context.Context, t schemas.ID, partition int, root uint64, skip, limit int) ([]api.AlertEvent, uint64, error) {
+	return q.s.AlertsFrom(ctx, t, partition, root, skip, limit)
+}
+
+func (q queries) MetricNames(ctx context.Context, t, metric schemas.ID) (device, name string, err error) {
+	device, name, err = q.s.MetricNames(ctx, t, metric)
+	return device, name, asGateway(err)
+}
+
 func (q queries) ListAlertRules(ctx context.Context, t schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error) {
 	return page(q.s.ListAlertRules(ctx, t, p))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // Alerts by their latest event. The pages are ordered by the opening, which does
@@ -128,6 +129,31 @@ func historyOf(ctx context.Context, tx pgx.Tx, tenant, alert schemas.ID) ([]api.
 		e.Deliveries = append(e.Deliveries, d)
 	}
 	return list, rows.Err()
+}
+
+// AlertsFrom returns alert events of a partition from a root on, without the
+// first skip of them, by root, event time, alert and ordinal. through is how far
+// the projection certainly was: every event up to that root is among them, or
+// beyond the limit.
+func (s *Store) AlertsFrom(ctx context.Context, tenant schemas.ID, partition int, root uint64, skip, limit int) (events []api.AlertEvent, through uint64, err error) {
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		var done int64 // asked first: what is committed in between is only more
+		if err := tx.QueryRow(ctx, `SELECT projected_root($1, $2)`, string(stream.Alerts), partition).Scan(&done); err != nil {
+			return err
+		}
+		through = uint64(done)
+		rows, err := tx.Query(ctx, alertColumns+` WHERE tenant_id = $1 AND partition = $2 AND root >= $3
+			ORDER BY root, ts, alert_id, ordinal LIMIT $4 OFFSET $5`, uuidOf(tenant), partition, int64(root), limit, skip)
+		if err != nil {
+			return err
+		}
+		events, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.AlertEvent, error) { return scanAlert(r, &cursor{}) })
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read alerts of partition %d from root %d: %w", partition, root, err)
+	}
+	return events, through, nil
 }
 
 func scanFolded(r pgx.Row, c *cursor) (api.Alert, error) {

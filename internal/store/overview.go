@@ -22,7 +22,7 @@ const (
 // received_at is compared with it.
 func (s *Store) Overview(ctx context.Context, tenant schemas.ID, now time.Time, hours int) (api.Overview, error) {
 	out := api.Overview{Now: utc(now)}
-	err := s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err := s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		for _, part := range []func(context.Context, pgx.Tx, schemas.ID, *api.Overview) error{
 			overviewCounts, overviewMinutes, overviewSilent, overviewWorst,
 		} {

@@ -28,6 +28,13 @@ func (s *Store) read(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) err
 	return within(ctx, s.app, "begin read only; set local app.tenant = '"+tenant.String()+"'", fn)
 }
 
+// readEnds is read for queries that want one end of many series. Until the tables
+// have been analysed the planner takes a series for short and would rather sort
+// it than walk its index: tens of milliseconds instead of tens of microseconds each.
+func (s *Store) readEnds(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) error) error {
+	return within(ctx, s.app, "begin read only; set local app.tenant = '"+tenant.String()+"'; set local enable_sort = off", fn)
+}
+
 // write runs fn in a transaction that sees and writes the rows of one tenant.
 func (s *Store) write(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) error) error {
 	return within(ctx, s.app, "begin; set local app.tenant = '"+tenant.String()+"'", fn)

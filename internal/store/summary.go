@@ -117,7 +117,7 @@ func (s *Store) Device(ctx context.Context, tenant schemas.ID, deviceID string, 
 		return api.Device{}, fmt.Errorf("find device: %w", err)
 	}
 	list := make([]api.Device, 1)
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		list[0], err = scanDevice(tx.QueryRow(ctx, deviceColumns+` WHERE d.tenant_id = $1 AND d.device_id = $2`, uuidOf(tenant), uuidOf(id)), &cursor{})
 		if err != nil {
 			return orNotFound(err)
