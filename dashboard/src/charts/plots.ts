@@ -127,7 +127,6 @@ export function scoreOptions(width: number, height: number, d: Drawn): uPlot.Opt
     series: [
       {},
       { stroke: () => d.colours.critical, width: 1.5, fill: () => faded(d.colours.critical), points: { show: false } },
-      { stroke: () => d.colours.muted, width: 1, points: { show: false } },
     ],
     hooks: {
       setSelect: [dragged(d)],

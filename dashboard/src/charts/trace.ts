@@ -12,7 +12,6 @@ interface Row {
   expected: number | null
   lower: number | null
   upper: number | null
-  score: number | null
   alarm: number | null
 }
 
@@ -28,10 +27,10 @@ export interface Episode {
 const rank: Record<Severity, number> = { none: 0, info: 1, warning: 2, critical: 3 }
 
 type Column = (number | null | undefined)[]
-// x, upper, lower, expected, max, min, value, alarm score, score
-export type Columns = [number[], Column, Column, Column, Column, Column, Column, Column, Column]
+// x, upper, lower, expected, max, min, value, alarm score
+export type Columns = [number[], Column, Column, Column, Column, Column, Column, Column]
 
-const empty = { avg: null, min: null, max: null, n: 0, expected: null, lower: null, upper: null, score: null, alarm: null }
+const empty = { avg: null, min: null, max: null, n: 0, expected: null, lower: null, upper: null, alarm: null }
 
 export class Trace {
   rows: Row[] = []
@@ -54,7 +53,6 @@ export class Trace {
       expected: p.expected ?? null,
       lower: p.lower ?? null,
       upper: p.upper ?? null,
-      score: p.score ?? null,
       alarm: p.alarm_score ?? null,
     }))
     this.anomalies = [...series.anomalies].sort((a, b) => Date.parse(a.ts) - Date.parse(b.ts))
@@ -84,7 +82,6 @@ export class Trace {
       r.expected = s.expected
       r.lower = s.lower
       r.upper = s.upper
-      r.score = this.raw ? s.score : Math.max(r.score ?? 0, s.score)
       r.alarm = this.raw ? s.alarm_score : Math.max(r.alarm ?? 0, s.alarm_score)
     }
     if (s.severity === 'none' || this.anomalies.some((a) => a.ts === s.ts && a.root === s.root)) return
@@ -141,10 +138,10 @@ export class Trace {
   // a row that was not evaluated lies on the line between its neighbours; a silence
   // is a hole.
   columns(): Columns {
-    const out: Columns = [[], [], [], [], [], [], [], [], []]
+    const out: Columns = [[], [], [], [], [], [], [], []]
     const holes = this.#holes()
     let silent = false
-    const judged = this.rows.some((r) => r.score !== null)
+    const judged = this.rows.some((r) => r.alarm !== null)
     for (const [i, r] of this.rows.entries()) {
       const hole = holes.get(i)
       if (r.avg !== null) silent = false
@@ -157,7 +154,6 @@ export class Trace {
       out[5].push(this.raw ? null : v(r.min))
       out[6].push(v(r.avg))
       out[7].push(judged ? (r.alarm ?? undefined) : null)
-      out[8].push(judged ? (r.score ?? undefined) : null)
       if (hole === undefined) continue
       silent = true
       if (this.rows[i + 1]!.avg === null) continue // the rows within the hole break the line themselves
