@@ -111,6 +111,8 @@ type Queries interface {
 	// UpdateWebhook replaces url, description, min_severity and enabled.
 	UpdateWebhook(ctx context.Context, tenant, id schemas.ID, webhook api.Webhook) (api.Webhook, error)
 	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID) error
+	// ListDeliveries lists the attempts to deliver to an endpoint.
+	ListDeliveries(ctx context.Context, tenant, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error)
 	// TestWebhook sends a signed test event and says what came of it.
 	TestWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.WebhookTest, error)
 }
@@ -145,7 +147,7 @@ type (
 	AlertFilter struct {
 		MetricID, DeviceID schemas.ID
 		State              string // open, resolved
-		MinSeverity        string // of the latest event
+		MinSeverity, Label string // of the latest event
 	}
 	AlertEventFilter struct {
 		AlertID, RuleID, MetricID, DeviceID schemas.ID

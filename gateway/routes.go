@@ -59,6 +59,7 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/webhooks/{id}", s.handleWebhook)
 	with(ScopeAdmin, "PATCH /v1/webhooks/{id}", s.handlePatchWebhook)
 	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
+	with(ScopeRead, "GET /v1/webhooks/{id}/deliveries", s.handleDeliveries)
 	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
 
 	if s.live != nil {

@@ -244,3 +244,10 @@ func (s *shelf) AlertsFrom(context.Context, schemas.ID, int, uint64, int, int) (
 func (s *shelf) MetricNames(context.Context, schemas.ID, schemas.ID) (string, string, error) {
 	return "", "", ErrNotFound
 }
+
+func (s *shelf) ListDeliveries(ctx context.Context, tenant, id schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	if _, err := s.GetWebhook(ctx, tenant, id); err != nil {
+		return api.Page[api.EndpointDelivery]{}, err
+	}
+	return api.Page[api.EndpointDelivery]{}, s.note(p, id)
+}

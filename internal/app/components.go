@@ -47,11 +47,13 @@ func startStage(stage func(*Config) stream.Stage) starter {
 	}
 }
 
-// projections say what each log becomes in Postgres.
-var projections = []struct {
+// projected is a log and what it becomes in Postgres.
+type projected struct {
 	log        stream.LogName
 	projection stream.Projection
-}{
+}
+
+var projections = []projected{
 	{stream.Points, normaliser.Projection{}},
 	{stream.Features, featurizer.Projection{}},
 	{stream.Scores, scorer.Projection{}},

@@ -126,7 +126,8 @@ func (q queries) TraceEvent(ctx context.Context, t, event schemas.ID) (api.Event
 }
 
 func (q queries) ListAlerts(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertFilter) (api.Page[api.Alert], error) {
-	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
+	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, Label: f.Label,
+		MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
 }
 
 func (q queries) GetAlert(ctx context.Context, t, alert schemas.ID) (api.Alert, error) {
@@ -184,6 +185,10 @@ func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook)
 
 func (q queries) UpdateWebhook(ctx context.Context, t, id schemas.ID, w api.Webhook) (api.Webhook, error) {
 	return one(q.s.UpdateWebhook(ctx, t, id.String(), w))
+}
+
+func (q queries) ListDeliveries(ctx context.Context, t, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	return page(q.s.ListDeliveries(ctx, t, webhook.String(), p))
 }
 
 // TestWebhook also tests an endpoint that is disabled: whoever mends it wants to know.

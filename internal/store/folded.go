@@ -18,7 +18,8 @@ import (
 // FoldedFilter narrows ListAlerts; empty fields do not.
 type FoldedFilter struct {
 	State       string // open, resolved
-	MinSeverity string // of the latest event
+	MinSeverity string // of the latest event, as Label
+	Label       string
 	MetricID    string
 	DeviceID    string
 }
@@ -43,6 +44,9 @@ func (s *Store) ListAlerts(ctx context.Context, tenant schemas.ID, f FoldedFilte
 	}
 	if f.MinSeverity != "" {
 		q.add(" AND a.severity = ANY(?)", severitiesFrom(f.MinSeverity))
+	}
+	if f.Label != "" {
+		q.add(" AND a.label = ?", f.Label)
 	}
 	for _, c := range []struct{ column, text string }{{"a.metric_id", f.MetricID}, {"a.device_id", f.DeviceID}} {
 		if c.text == "" {
@@ -165,13 +169,44 @@ func scanFolded(r pgx.Row, c *cursor) (api.Alert, error) {
 	return a, err
 }
 
-// withMore scans columns behind those that a scan function knows.
-type withMore struct {
-	pgx.Row
-	more []any
+// ListDeliveries lists the attempts to deliver to an endpoint, the newest first.
+func (s *Store) ListDeliveries(ctx context.Context, tenant schemas.ID, webhookID string, pr api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	var out api.Page[api.EndpointDelivery]
+	p, err := readPage("deliveries", pr, maxLimit)
+	if err != nil {
+		return out, err
+	}
+	if _, err := s.Webhook(ctx, tenant, webhookID); err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	endpoint, err := parseID(webhookID)
+	if err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	var q query
+	q.add(`SELECT coalesce(e.alert_id::text, ''), coalesce(e.state, ''), coalesce(e.severity, ''), coalesce(e.label, ''),
+		  coalesce(e.device_external_id, ''), coalesce(e.metric_name, ''), d.*
+		FROM (`+deliveryColumns+` WHERE tenant_id = ? AND endpoint_id = ? AND kind = 'attempted'`, uuidOf(tenant), uuidOf(endpoint))
+	if p.after != nil {
+		q.add(" AND (at, webhook_id, attempt) < (?, ?, ?)", p.after.time(), uuidOf(p.id), p.after.Root)
+	}
+	q.add(` ORDER BY at DESC, webhook_id DESC, attempt DESC LIMIT ?) d
+		LEFT JOIN alert_events e ON e.tenant_id = ? AND e.event_id = d.event_id ORDER BY d.at DESC, d.webhook_id DESC, d.attempt DESC`,
+		p.limit+1, uuidOf(tenant))
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		out, err = collect(ctx, tx, &q, p, func(r pgx.Row, c *cursor) (v api.EndpointDelivery, err error) {
+			event, d, err := scanDelivery(withFirst{r, []any{&v.AlertID, &v.State, &v.Severity, &v.Label, &v.DeviceExternalID, &v.MetricName}})
+			v.Delivery, v.EventID = d, event.String()
+			*c = cursor{List: "deliveries", TS: d.At.UnixMicro(), ID: d.WebhookID, Root: int64(d.Attempt)}
+			return v, err
+		})
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	return out, nil
 }
-
-func (w withMore) Scan(dest ...any) error { return w.Row.Scan(append(dest, w.more...)...) }
 
 const deliveryColumns = `SELECT event_id, webhook_id, endpoint_id, kind, attempt, at, outcome, status, error, next_at FROM webhook_deliveries`
 

@@ -192,3 +192,18 @@ func utcPtr(t *time.Time) *time.Time {
 	u := t.UTC()
 	return &u
 }
+
+// withFirst and withMore scan columns before and behind those that a scan function knows.
+type (
+	withFirst struct {
+		pgx.Row
+		first []any
+	}
+	withMore struct {
+		pgx.Row
+		more []any
+	}
+)
+
+func (w withFirst) Scan(dest ...any) error { return w.Row.Scan(append(w.first, dest...)...) }
+func (w withMore) Scan(dest ...any) error  { return w.Row.Scan(append(dest, w.more...)...) }

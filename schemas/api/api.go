@@ -34,7 +34,7 @@ type Device struct {
 	LastSeen  *time.Time `json:"last_seen"`
 	Silent    bool       `json:"silent"`
 	Worst     string     `json:"worst_severity_24h,omitempty"`
-	Anomalies int        `json:"anomalies_24h"`
+	Anomalies int        `json:"anomalies_24h"` // that began
 }
 
 type Metric struct {
