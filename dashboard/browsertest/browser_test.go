@@ -223,3 +223,6 @@ func (p *tab) picture(name string) {
 	}
 	must(p.t, os.WriteFile(filepath.Join(*pictures, name+".png"), shot.Data, 0o644))
 }
+
+// quote is a text as JavaScript has it.
+func quote(s string) string { return fmt.Sprintf("%q", s) }

@@ -3,7 +3,7 @@
 //
 //	go tool task dashboard:test
 //	cd dashboard/browsertest && go test . -pictures /tmp/pictures    # a picture of every page
-//	go test . -url http://127.0.0.1:8787 -key ep_live_…               # against a running demo
+//	go test . -bin bin/edgepulse -data data                           # against a running demo
 //
 // It is a module of its own: driving a browser takes packages that the product
 // does not need.

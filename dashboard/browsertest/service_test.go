@@ -20,13 +20,16 @@ import (
 )
 
 var (
-	pictures   = flag.String("pictures", "", "folder for a picture of every page")
-	runningURL = flag.String("url", "", "address of a running demo, instead of one of our own")
-	runningKey = flag.String("key", "", "its key")
+	pictures = flag.String("pictures", "", "folder for a picture of every page")
+	binary   = flag.String("bin", "", "binary to test, instead of one built from this tree")
+	running  = flag.String("data", "", "data folder of a running demo of that binary, instead of one of our own")
 )
 
 // service is the product under test.
-var service struct{ url, key string }
+var service struct {
+	bin, url, key string
+	env           []string // for commands that reach broker and database
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -53,26 +56,28 @@ func run(m *testing.M) (int, error) {
 
 // startService builds the binary from this tree and runs it as a stranger would.
 func startService() (func() error, error) {
-	if *runningURL != "" {
-		service.url, service.key = strings.TrimSuffix(*runningURL, "/"), *runningKey
-		return func() error { return nil }, nil
+	if *running != "" {
+		service.bin = *binary
+		return func() error { return nil }, readEnv(*running)
 	}
-	// Not the user's own folder for temporary files: Postgres runs as another user.
 	dir, err := os.MkdirTemp("", "edgepulse-dashboard")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil {
+	if err := os.Chmod(dir, 0o711); err != nil { // Postgres runs as another user
 		return nil, err
 	}
-	bin, data := filepath.Join(dir, "edgepulse"), filepath.Join(dir, "data")
-	build := exec.Command("go", "build", "-o", bin, "./cmd/edgepulse")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w\n%s", err, out)
+	if service.bin = *binary; service.bin == "" {
+		service.bin = filepath.Join(dir, "edgepulse")
+		build := exec.Command("go", "build", "-trimpath", "-o", service.bin, "./cmd/edgepulse")
+		build.Dir = filepath.Join("..", "..")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
-	cmd := exec.Command(bin, "up", "--demo", "--data", data, "--addr", "127.0.0.1:0")
+	data := filepath.Join(dir, "data")
+	cmd := exec.Command(service.bin, "up", "--demo", "--data", data, "--addr", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -94,18 +99,43 @@ func startService() (func() error, error) {
 	for lines.Scan() && !strings.Contains(lines.Text(), "is ready") {
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	env, err := os.ReadFile(filepath.Join(data, "dev.env"))
-	if err != nil {
+	if err := readEnv(data); err != nil {
 		return nil, errors.Join(err, stop())
 	}
-	for _, v := range regexp.MustCompile(`(?m)^EDGEPULSE_(URL|API_KEY)='([^']*)'$`).FindAllStringSubmatch(string(env), -1) {
-		if v[1] == "URL" {
+	return stop, nil
+}
+
+// readEnv takes address, key and the ways to broker and database from dev.env.
+func readEnv(data string) error {
+	env, err := os.ReadFile(filepath.Join(data, "dev.env"))
+	if err != nil {
+		return err
+	}
+	for _, v := range regexp.MustCompile(`(?m)^(\w+)='([^']*)'$`).FindAllStringSubmatch(string(env), -1) {
+		service.env = append(service.env, v[1]+"="+v[2])
+		switch v[1] {
+		case "EDGEPULSE_URL":
 			service.url = v[2]
-		} else {
+		case "EDGEPULSE_API_KEY":
 			service.key = v[2]
 		}
 	}
-	return stop, nil
+	if service.url == "" || service.key == "" {
+		return errors.New("dev.env names no address or no key")
+	}
+	return nil
+}
+
+// cli runs a command of the product and answers what it prints.
+func cli(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), service.bin, args...)
+	cmd.Env = append(os.Environ(), service.env...)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("edgepulse %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
 }
 
 // call asks the API with the key, beside the browser.
