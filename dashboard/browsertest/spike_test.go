@@ -80,11 +80,11 @@ func TestZoom(t *testing.T) {
 	}
 	fetches := `performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/series')).length`
 	before := eval[int](p, fetches)
-	mouse(input.MousePressed, .4, 1)
+	mouse(input.DispatchMouseEventTypeMousePressed, .4, 1)
 	for _, at := range []float64{.45, .5, .6} {
-		mouse(input.MouseMoved, at, 1)
+		mouse(input.DispatchMouseEventTypeMouseMoved, at, 1)
 	}
-	mouse(input.MouseReleased, .6, 0)
+	mouse(input.DispatchMouseEventTypeMouseReleased, .6, 0)
 	p.wait("range in the address", `new URLSearchParams(location.search).get('from')`)
 	hours := eval[float64](p, `(q => (q.get('to') - q.get('from')) / 3600e3)(new URLSearchParams(location.search))`)
 	if hours < 4 || hours > 5.6 {
