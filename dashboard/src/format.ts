@@ -49,8 +49,10 @@ export function latency(ms: number): string {
 
 export function ago(ms: number, now: number): string {
   const s = (now - ms) / 1000
-  if (s < 2) return 'now'
-  return s < 0 ? `in ${duration(-s)}` : `${duration(s)} ago`
+  if (Math.abs(s) < 2) return 'now'
+  const a = Math.abs(s)
+  const coarse = a < 60 ? duration(a) : a < 3600 ? `${Math.round(a / 60)} min` : a < 86400 ? `${Math.round(a / 3600)} h` : duration(a)
+  return s < 0 ? `in ${coarse}` : `${coarse} ago`
 }
 
 // goDuration reads "1m30s" as the API writes it; NaN when it is none.

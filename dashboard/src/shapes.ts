@@ -68,8 +68,6 @@ export interface Metric {
   worst_severity_24h?: Severity
   anomalies_24h?: number
   spark?: (number | null)[]
-  spark_from?: string
-  spark_to?: string
 }
 
 export interface Contribution {
@@ -138,7 +136,10 @@ export interface AlertEvent extends Judgement {
 
 // An alert is its latest event, folded over its history.
 export interface Alert extends AlertEvent {
-  resolved_at?: string
+  resolved_at?: string | null
+  opened_value?: number
+  opened_expected?: number | null
+  opened_explanation?: string
   events: number
   history?: AlertEvent[]
 }

@@ -6,11 +6,12 @@ import { minus, number } from '../format'
 import { hollow, shapes } from '../parts/LabelMark.svelte'
 import type { Label, Score } from '../shapes'
 import type { Colours } from './colours'
+import type { Episode } from './trace'
 
 // Drawn is what the plots ask of their chart.
 export interface Drawn {
   colours: Colours
-  anomalies: () => Score[]
+  episodes: () => Episode[]
   selected: () => { ts: string; window_start: string; window_end: string } | undefined
   unit: () => string
   zoom: (from: number, to: number) => void // seconds
@@ -126,7 +127,6 @@ export function scoreOptions(width: number, height: number, d: Drawn): uPlot.Opt
     series: [
       {},
       { stroke: () => d.colours.critical, width: 1.5, fill: () => faded(d.colours.critical), points: { show: false } },
-      { stroke: () => d.colours.muted, width: 1, points: { show: false } },
     ],
     hooks: {
       setSelect: [dragged(d)],
@@ -193,13 +193,24 @@ function drawAnomalies(u: uPlot, d: Drawn): void {
   const { ctx, bbox } = u
   const chosen = d.selected()
   ctx.save()
-  for (const a of d.anomalies()) {
+  ctx.beginPath()
+  ctx.rect(bbox.left - 8 * devicePixelRatio, bbox.top, bbox.width + 16 * devicePixelRatio, bbox.height)
+  ctx.clip()
+  for (const e of d.episodes()) {
+    const a = e.worst
+    const from = u.valToPos(Date.parse(e.first.ts) / 1000, 'x', true)
+    const to = u.valToPos(Date.parse(e.last.ts) / 1000, 'x', true)
     const x = u.valToPos(Date.parse(a.ts) / 1000, 'x', true)
-    if (x < bbox.left || x > bbox.left + bbox.width) continue
+    if (to < bbox.left || from > bbox.left + bbox.width) continue
+    const colour = a.label ? d.colours[a.label] : d.colours.muted
+    if (to - from > 4 * devicePixelRatio) {
+      // How long it lasted, along the foot of the plot.
+      ctx.fillStyle = colour
+      ctx.fillRect(from, bbox.top + bbox.height - 4 * devicePixelRatio, to - from, 4 * devicePixelRatio)
+    }
     ctx.save()
     ctx.translate(x, height(u, a))
     ctx.scale(devicePixelRatio, devicePixelRatio)
-    const colour = a.label ? d.colours[a.label] : d.colours.muted
     const glyph = glyphs[a.label ?? 'missingness']
     ctx.lineJoin = 'round'
     ctx.strokeStyle = d.colours.surface
@@ -209,7 +220,7 @@ function drawAnomalies(u: uPlot, d: Drawn): void {
     ctx.lineWidth = 1.8
     if (!a.label || hollow(a.label)) ctx.stroke(glyph)
     else ctx.fill(glyph)
-    if (chosen && chosen.ts === a.ts) {
+    if (chosen && Date.parse(chosen.ts) >= Date.parse(e.first.ts) && Date.parse(chosen.ts) <= Date.parse(e.last.ts)) {
       ctx.strokeStyle = d.colours.text
       ctx.lineWidth = 1.5
       ctx.stroke(ring)
@@ -228,7 +239,7 @@ function picks(u: uPlot, d: Drawn): void {
     const box = u.over.getBoundingClientRect()
     let best: Score | undefined
     let near = 18
-    for (const a of d.anomalies()) {
+    for (const { worst: a } of d.episodes()) {
       const dx = Math.abs(u.valToPos(Date.parse(a.ts) / 1000, 'x') - (e.clientX - box.left))
       const dy = Math.abs((height(u, a) - u.bbox.top) / devicePixelRatio - (e.clientY - box.top))
       const far = dx + dy / 8

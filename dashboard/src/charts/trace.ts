@@ -1,7 +1,7 @@
 // A Trace is what a chart shows of one metric: rows by time, fetched in buckets or
 // raw, and whatever arrives live joined to them.
 
-import type { Score, Series } from '../shapes'
+import type { Score, Series, Severity } from '../shapes'
 
 interface Row {
   t: number // seconds
@@ -12,15 +12,25 @@ interface Row {
   expected: number | null
   lower: number | null
   upper: number | null
-  score: number | null
   alarm: number | null
 }
 
-type Column = (number | null | undefined)[]
-// x, upper, lower, expected, max, min, value, alarm score, score
-export type Columns = [number[], Column, Column, Column, Column, Column, Column, Column, Column]
+// An Episode is a run of anomalous evaluations of one label: a stuck minute is one
+// thing that happened, not sixty.
+export interface Episode {
+  first: Score
+  last: Score
+  worst: Score // the one to explain
+  count: number
+}
 
-const empty = { avg: null, min: null, max: null, n: 0, expected: null, lower: null, upper: null, score: null, alarm: null }
+const rank: Record<Severity, number> = { none: 0, info: 1, warning: 2, critical: 3 }
+
+type Column = (number | null | undefined)[]
+// x, upper, lower, expected, max, min, value, alarm score
+export type Columns = [number[], Column, Column, Column, Column, Column, Column, Column]
+
+const empty = { avg: null, min: null, max: null, n: 0, expected: null, lower: null, upper: null, alarm: null }
 
 export class Trace {
   rows: Row[] = []
@@ -43,7 +53,6 @@ export class Trace {
       expected: p.expected ?? null,
       lower: p.lower ?? null,
       upper: p.upper ?? null,
-      score: p.score ?? null,
       alarm: p.alarm_score ?? null,
     }))
     this.anomalies = [...series.anomalies].sort((a, b) => Date.parse(a.ts) - Date.parse(b.ts))
@@ -73,10 +82,12 @@ export class Trace {
       r.expected = s.expected
       r.lower = s.lower
       r.upper = s.upper
-      r.score = this.raw ? s.score : Math.max(r.score ?? 0, s.score)
       r.alarm = this.raw ? s.alarm_score : Math.max(r.alarm ?? 0, s.alarm_score)
     }
-    if (s.severity !== 'none' && !this.anomalies.some((a) => a.ts === s.ts && a.root === s.root)) this.anomalies.push(s)
+    if (s.severity === 'none' || this.anomalies.some((a) => a.ts === s.ts && a.root === s.root)) return
+    let i = this.anomalies.length
+    while (i > 0 && Date.parse(this.anomalies[i - 1]!.ts) > Date.parse(s.ts)) i--
+    this.anomalies.splice(i, 0, s)
   }
 
   // trim forgets what a sliding window has left behind.
@@ -101,14 +112,36 @@ export class Trace {
     return row
   }
 
+  // episodes groups what follows closely: within three of the metric's own steps,
+  // and a quarter of a minute at least.
+  episodes(): Episode[] {
+    const usual = this.raw ? median(this.rows.slice(-60).map((r, i, all) => (i ? r.t - all[i - 1]!.t : 0)).slice(1)) : this.step
+    const close = Math.max(15, 3 * usual) * 1000
+    const out: Episode[] = []
+    const open = new Map<string, Episode>()
+    for (const a of this.anomalies) {
+      const e = open.get(a.label ?? '')
+      if (e && Date.parse(a.ts) - Date.parse(e.last.ts) <= close) {
+        e.last = a
+        e.count++
+        if (rank[a.severity] > rank[e.worst.severity] || (a.severity === e.worst.severity && a.alarm_score > e.worst.alarm_score)) e.worst = a
+        continue
+      }
+      const fresh = { first: a, last: a, worst: a, count: 1 }
+      open.set(a.label ?? '', fresh)
+      out.push(fresh)
+    }
+    return out
+  }
+
   // columns lays the rows out for the plot. null breaks a line, undefined does not:
   // a row that was not evaluated lies on the line between its neighbours; a silence
   // is a hole.
   columns(): Columns {
-    const out: Columns = [[], [], [], [], [], [], [], [], []]
+    const out: Columns = [[], [], [], [], [], [], [], []]
     const holes = this.#holes()
     let silent = false
-    const judged = this.rows.some((r) => r.score !== null)
+    const judged = this.rows.some((r) => r.alarm !== null)
     for (const [i, r] of this.rows.entries()) {
       const hole = holes.get(i)
       if (r.avg !== null) silent = false
@@ -121,7 +154,6 @@ export class Trace {
       out[5].push(this.raw ? null : v(r.min))
       out[6].push(v(r.avg))
       out[7].push(judged ? (r.alarm ?? undefined) : null)
-      out[8].push(judged ? (r.score ?? undefined) : null)
       if (hole === undefined) continue
       silent = true
       if (this.rows[i + 1]!.avg === null) continue // the rows within the hole break the line themselves
