@@ -37,12 +37,12 @@ variable "cloudflare" {
 }
 
 variable "edge_secrets_arn" {
-  description = "Secret with the same value as edge_secrets, for gateway and archiver."
+  description = "Secret with EDGEPULSE_EDGE_SECRETS (edge_secret, and while it is being replaced the one before), for gateway and archiver."
   type        = string
 }
 
-variable "edge_secrets" {
-  description = "Signs requests from the Worker to the gateway."
+variable "edge_secret" {
+  description = "Signs what the Worker sends to the gateway and spills."
   type        = string
   sensitive   = true
 }

@@ -76,7 +76,7 @@ module "edge" {
   dashboard_hostname = "pulse.example.com"
   origin             = { hostname = "origin.example.com", target = module.stages.load_balancer.dns_name }
   worker             = { bundle = var.worker_bundle, compatibility_date = "2026-07-01" }
-  edge_secrets       = var.edge_secrets
+  edge_secret        = var.edge_secret
   edge_pepper        = var.edge_pepper
 }
 

@@ -29,6 +29,10 @@ mock_provider "aws" {
 }
 
 variables {
+  nats_tls       = { cert = "-----CERT-----", key = "-----PRIVATE KEY-----", ca = "-----CA-----" }
+  role_passwords = { writer = "0123456789abcdef0123456789abcdef", app = "fedcba9876543210fedcba9876543210" }
+  secret_values  = { pepper = "00", "secret-key" = "11" }
+
   name   = "edgepulse"
   region = "eu-central-1"
   azs    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]

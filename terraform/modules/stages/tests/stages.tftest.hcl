@@ -14,6 +14,8 @@ mock_provider "aws" {
 }
 
 variables {
+  secret_values = { pepper = "00", "secret-key" = "11" }
+
   name   = "edgepulse"
   region = "eu-central-1"
   network = {
@@ -42,7 +44,6 @@ run "in_s3" {
     partitions          = 16
     workers             = { scorer = 3 }
     ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/edgepulse"]
-    secret_values       = { pepper = "00", "secret-key" = "11" }
     secret_versions     = { pepper = 1, "secret-key" = 1 }
   }
 
@@ -83,8 +84,8 @@ run "in_s3" {
     error_message = "Each task has both roles."
   }
   assert {
-    condition = alltrue([for k, t in aws_ecs_task_definition.stage : alltrue([for c in jsondecode(t.container_definitions) :
-      c.name == "init" || (c.readonlyRootFilesystem && c.user == "65532:65532" && c.linuxParameters.capabilities.drop == ["ALL"])
+    condition = alltrue([for k, t in aws_ecs_task_definition.stage : alltrue([for c in [jsondecode(t.container_definitions)[1]] :
+      c.readonlyRootFilesystem && c.user == "65532:65532" && toset(c.linuxParameters.capabilities.drop) == toset(["ALL"])
     ])])
     error_message = "Processes run without root, without capabilities, on a read-only root."
   }
