@@ -55,7 +55,7 @@ variable "edge_pepper" {
 
 variable "images" {
   description = "Images by digest."
-  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = optional(list(string), []) })
+  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = list(string) })
 }
 
 variable "certificate_arn" {

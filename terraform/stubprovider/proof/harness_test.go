@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -29,8 +28,29 @@ var tree = func() string {
 
 // providers says where each provider's schemas come from.
 var providers = []struct{ name, source, version, bindings string }{
-	{"aws", "hashicorp/aws", "6.25.0", "@cdktf/provider-aws"},
-	{"cloudflare", "cloudflare/cloudflare", "5.14.0", "@cdktf/provider-cloudflare"},
+	{"aws", "hashicorp/aws", "6.25.0", "@cdktf/provider-aws@21.22.1"},
+	{"cloudflare", "cloudflare/cloudflare", "5.14.0", "@cdktf/provider-cloudflare@13.9.1"},
+}
+
+// bindings fetches a package, once: it stays below .task. schemas.mjs checks its hash.
+func bindings(spec string) (string, error) {
+	dir := filepath.Join(filepath.Dir(tree), ".task", "terraform")
+	file := filepath.Join(dir, strings.NewReplacer("@cdktf/", "cdktf-", "@", "-").Replace(spec)+".tgz")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(dir, "fetch-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	if err := run(filepath.Join(tree, "stubprovider"), "npm", "pack", "--silent", "--pack-destination", tmp, spec); err != nil {
+		return "", err
+	}
+	return file, os.Rename(filepath.Join(tmp, filepath.Base(file)), file)
 }
 
 var usedType = regexp.MustCompile(`(?m)^(resource|data) "([a-z0-9]+_[a-z0-9_]+)"`)
@@ -48,8 +68,11 @@ var mirror = sync.OnceValues(func() (string, error) {
 	}
 	types := map[string]map[string]bool{}
 	err = filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && d.Name() == "node_modules" {
-			return errors.Join(err, skipIf(err == nil))
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && d.Name() == "stubprovider" {
+			return filepath.SkipDir
 		}
 		if filepath.Ext(path) != ".tf" {
 			return nil
@@ -77,7 +100,11 @@ var mirror = sync.OnceValues(func() (string, error) {
 		if err := os.Link(filepath.Join(dir, "stub"), exe); err != nil {
 			return "", err
 		}
-		args := []string{"schemas.mjs", exe + ".json", p.bindings}
+		archive, err := bindings(p.bindings)
+		if err != nil {
+			return "", err
+		}
+		args := []string{"schemas.mjs", exe + ".json", archive}
 		for t := range types[p.name] {
 			args = append(args, t)
 		}
@@ -92,13 +119,6 @@ var mirror = sync.OnceValues(func() (string, error) {
 })
 
 var mirrorDir string
-
-func skipIf(skip bool) error {
-	if skip {
-		return filepath.SkipDir
-	}
-	return nil
-}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -183,11 +203,14 @@ func diagnostics(out []byte) string {
 	var said []string
 	for line := range strings.Lines(string(out)) {
 		var l struct {
-			Level   string `json:"@level"`
-			Message string `json:"@message"`
+			Level      string `json:"@level"`
+			Message    string `json:"@message"`
+			Diagnostic struct {
+				Detail string `json:"detail"`
+			} `json:"diagnostic"`
 		}
 		if json.Unmarshal([]byte(line), &l) == nil && l.Level == "error" {
-			said = append(said, l.Message)
+			said = append(said, l.Message, l.Diagnostic.Detail)
 		}
 	}
 	return strings.Join(said, "; ")

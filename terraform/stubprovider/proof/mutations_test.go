@@ -40,11 +40,29 @@ resource "aws_vpc_security_group_egress_rule" "s3"`, false, "is open to the worl
 	{"password in the state", "postgres", "main.tf", "manage_master_user_password   = true\n  master_user_secret_kms_key_id = var.kms_key_arn", `password = "hunter2hunter2"`, false, "keeps the password in the state"},
 }
 
+// appliedOnly drops the runs that only plan, which stand last: they try what
+// variables refuse, and reach no state.
+func appliedOnly(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, _, _ := strings.Cut(string(text), "command = plan")
+	if i := strings.LastIndex(applied, "\nrun "); len(applied) < len(text) && i > 0 {
+		applied = applied[:i+1]
+	}
+	if err := os.WriteFile(file, []byte(applied), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMutations(t *testing.T) {
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorkspace(t, filepath.Join("modules", m.module), func(root string) {
+				appliedOnly(t, filepath.Join(root, "modules", m.module, "tests", m.module+".tftest.hcl"))
 				file := filepath.Join(root, "modules", m.module, m.file)
 				text, err := os.ReadFile(file)
 				if err != nil {

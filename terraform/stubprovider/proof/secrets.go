@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -9,6 +10,7 @@ import (
 var (
 	secretName  = regexp.MustCompile(`PEPPER|SECRET|PASSWORD|TOKEN|CREDS|ACCESS_KEY|PRIVATE`)
 	secretValue = regexp.MustCompile(`PRIVATE KEY-----|://[^/@:\s]+:[^/@\s]+@|\bS[AUONC][A-Z2-7]{56}\b|ep_live_`)
+	encoded     = regexp.MustCompile(`[A-Za-z0-9+/]{40,}={0,2}`) // files in cloud-init
 	secretARN   = regexp.MustCompile(`^arn:aws:(secretsmanager|ssm):`)
 )
 
@@ -17,7 +19,12 @@ var (
 func (c *checker) secrets(r Resource) {
 	switch r.Type {
 	case "aws_instance":
-		if m := secretValue.FindString(r.str("user_data")); m != "" {
+		text := r.str("user_data")
+		for _, file := range encoded.FindAllString(text, -1) {
+			plain, _ := base64.StdEncoding.DecodeString(file) // else it was no file
+			text += "\n" + string(plain)
+		}
+		if secretValue.MatchString(text) {
 			c.say(r, "has a secret in its user data")
 		}
 	case "aws_secretsmanager_secret_version":

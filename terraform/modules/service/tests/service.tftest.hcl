@@ -37,9 +37,10 @@ variables {
   region = "eu-central-1"
   azs    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
   images = {
-    edgepulse = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    init      = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    collector = "example.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    edgepulse           = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    init                = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/edgepulse"]
+    collector           = "example.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   }
   certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
   nats = {
