@@ -120,6 +120,19 @@ var mirror = sync.OnceValues(func() (string, error) {
 
 var mirrorDir string
 
+// schemasOf is the file with the schemas that a module is written against.
+func schemasOf(t *testing.T, module string) string {
+	t.Helper()
+	if _, err := mirror(); err != nil {
+		t.Fatal(err)
+	}
+	p := providers[0]
+	if module == "edge" {
+		p = providers[1]
+	}
+	return filepath.Join(mirrorDir, "mirror", "registry.terraform.io", p.source, p.version, runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-"+p.name+"_v"+p.version+".json")
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if mirrorDir != "" {

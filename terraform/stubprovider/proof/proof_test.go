@@ -54,7 +54,13 @@ func TestModules(t *testing.T) {
 	for _, m := range modules {
 		t.Run(m, func(t *testing.T) {
 			t.Parallel()
-			found, looked := newWorkspace(t, filepath.Join("modules", m), nil).findings(t)
+			w := newWorkspace(t, filepath.Join("modules", m), nil)
+			found, looked := w.findings(t)
+			dropped, err := UnknownNested(w.dir, schemasOf(t, m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, dropped...)
 			for _, f := range found {
 				t.Error(f)
 			}
