@@ -2,39 +2,85 @@
 // generated from the providers' own schemas: names, types, nesting, and which
 // attributes are required, optional or computed.
 //
-//   node schemas.mjs OUT.json PACKAGE TYPE...     TYPE: aws_vpc, data.aws_region
+//   node schemas.mjs OUT.json PACKAGE.tgz TYPE...     TYPE: aws_vpc, data.aws_region
 //
-// What the bindings don't tell (sensitive attributes, validators) is not there.
+// PACKAGE.tgz is what `npm pack NAME@VERSION` fetches; it must be the one that
+// package-lock.json names. What the bindings don't tell (sensitive attributes,
+// validators) is not there.
 
-import { readFileSync, writeFileSync, existsSync } from "node:fs";
-import { join, dirname } from "node:path";
+import { createHash } from "node:crypto";
+import { createReadStream, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createGunzip } from "node:zlib";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [out, pkg, ...wanted] = process.argv.slice(2);
-const root = join(here, "node_modules", pkg);
-// Providers of the plugin framework nest attributes; those of the older SDK nest blocks.
-const nestsAttributes = pkg.endsWith("cloudflare");
+const [out, tgz, ...wanted] = process.argv.slice(2);
 
 const known = new Set(["id", "tags_all", "private_ip", "key_id", "storage_type", "name_prefix"]);
 
-const result = { version: JSON.parse(readFileSync(join(root, "package.json"))).cdktf.provider.version, provider: null, resources: {}, data: {} };
-result.provider = block(load("provider"));
-for (const type of wanted) {
-  const isData = type.startsWith("data.");
+const folderOf = (type) => {
   const name = type.replace(/^data\./, "");
-  const folder = (isData ? "data-" + name : name.replace(/^[a-z]+_/, "")).replaceAll("_", "-");
-  if (!existsSync(join(root, "lib", folder))) {
-    console.error(`${pkg} has no ${type}`);
+  return (type.startsWith("data.") ? "data-" + name : name.replace(/^[a-z]+_/, "")).replaceAll("_", "-");
+};
+const files = await unpack(tgz, new Set(["package.json", ...["provider", ...wanted.map(folderOf)].map((f) => `lib/${f}/index.js`)]));
+const manifest = JSON.parse(files.get("package.json"));
+const locked = JSON.parse(readFileSync(join(here, "package-lock.json"))).packages["node_modules/" + manifest.name].integrity;
+if (files.integrity !== locked) {
+  console.error(`${tgz} is not the ${manifest.name} of package-lock.json`);
+  process.exit(1);
+}
+// Providers of the plugin framework nest attributes; those of the older SDK nest blocks.
+const nestsAttributes = manifest.name.endsWith("cloudflare");
+
+const result = { version: manifest.cdktf.provider.version, provider: block(load("provider")), resources: {}, data: {} };
+for (const type of wanted) {
+  const folder = folderOf(type);
+  if (!files.has(`lib/${folder}/index.js`)) {
+    console.error(`${manifest.name} has no ${type}`);
     process.exitCode = 1;
     continue;
   }
-  (isData ? result.data : result.resources)[name] = block(load(folder));
+  (type.startsWith("data.") ? result.data : result.resources)[type.replace(/^data\./, "")] = block(load(folder));
 }
 writeFileSync(out, JSON.stringify(result));
 
+// unpack reads the named files of a package without laying the others (400 MB) on
+// the disk. Tar: a header of 512 bytes, the content, filled up to 512.
+async function unpack(file, names) {
+  const found = new Map();
+  const hash = createHash("sha512");
+  let rest = Buffer.alloc(0);
+  let entry = null; // the file being read, or skipped
+  const raw = createReadStream(file);
+  raw.on("data", (chunk) => hash.update(chunk));
+  for await (const chunk of raw.pipe(createGunzip())) {
+    rest = rest.length ? Buffer.concat([rest, chunk]) : chunk;
+    for (;;) {
+      if (!entry) {
+        if (rest.length < 512) break;
+        const field = (from, to) => rest.toString("latin1", from, to).replace(/\0.*$/s, "");
+        const size = parseInt(field(124, 136).trim() || "0", 8);
+        const prefix = field(345, 500);
+        const name = ((prefix ? prefix + "/" : "") + field(0, 100)).replace(/^package\//, "");
+        entry = { name, size, left: Math.ceil(size / 512) * 512, parts: names.has(name) ? [] : null };
+        rest = rest.subarray(512);
+      }
+      const n = Math.min(entry.left, rest.length);
+      entry.parts?.push(Buffer.from(rest.subarray(0, n)));
+      rest = rest.subarray(n);
+      entry.left -= n;
+      if (entry.left > 0) break;
+      if (entry.parts) found.set(entry.name, Buffer.concat(entry.parts).subarray(0, entry.size).toString("utf8"));
+      entry = null;
+    }
+  }
+  found.integrity = "sha512-" + hash.digest("base64");
+  return found;
+}
+
 function load(folder) {
-  const text = readFileSync(join(root, "lib", folder, "index.js"), "utf8");
+  const text = files.get(`lib/${folder}/index.js`);
   const classes = {};
   for (const m of text.matchAll(/^class (\w+) extends ([\w.]+) \{\n([\s\S]*?)^\}/gm)) classes[m[1]] = { base: m[2], body: m[3] };
   const mappers = {};

@@ -21,7 +21,7 @@ variable "ingress_cidrs" {
 
 variable "images" {
   description = "Images by digest."
-  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = optional(list(string), []) })
+  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = list(string) })
 }
 
 variable "certificate_arn" {

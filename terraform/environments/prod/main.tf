@@ -11,7 +11,7 @@ module "edge" {
   dashboard_hostname = var.cloudflare.dashboard_hostname
   worker             = var.cloudflare.worker
   origin             = { hostname = var.cloudflare.origin_hostname, target = module.service.load_balancer.dns_name }
-  edge_secrets       = var.edge_secrets
+  edge_secret        = var.edge_secret
   edge_pepper        = var.edge_pepper
 }
 
@@ -35,10 +35,14 @@ module "service" {
 
   # The project's own rules.
   rule_files = {
-    for f in fileset("${path.root}/../../../dashboard/prometheus", "*.rules.yml") :
-    trimsuffix(f, ".rules.yml") => file("${path.root}/../../../dashboard/prometheus/${f}")
+    for f in fileset("${path.root}/../../../dashboard/prometheus/rules", "*.yml") :
+    trimsuffix(f, ".yml") => file("${path.root}/../../../dashboard/prometheus/rules/${f}")
   }
 
+  # The archiver drains the spill; its R2 token reaches both buckets.
+  settings = {
+    archiver = { EDGEPULSE_SPILL_URL = "r2://${var.cloudflare.account_id}/${module.edge.spill_bucket}" }
+  }
   extra_secrets = {
     gateway  = { EDGEPULSE_EDGE_SECRETS = var.edge_secrets_arn }
     archiver = { EDGEPULSE_EDGE_SECRETS = var.edge_secrets_arn }

@@ -37,12 +37,12 @@ variable "cloudflare" {
 }
 
 variable "edge_secrets_arn" {
-  description = "Secret with the same value as edge_secrets, for gateway and archiver."
+  description = "Secret with EDGEPULSE_EDGE_SECRETS (edge_secret, and while it is being replaced the one before), for gateway and archiver."
   type        = string
 }
 
-variable "edge_secrets" {
-  description = "Signs requests from the Worker to the gateway."
+variable "edge_secret" {
+  description = "Signs what the Worker sends to the gateway and spills."
   type        = string
   sensitive   = true
 }
@@ -55,7 +55,7 @@ variable "edge_pepper" {
 
 variable "images" {
   description = "Images by digest."
-  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = optional(list(string), []) })
+  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = list(string) })
 }
 
 variable "certificate_arn" {

@@ -76,7 +76,7 @@ module "edge" {
   dashboard_hostname = "pulse.example.com"
   origin             = { hostname = "origin.example.com", target = module.stages.load_balancer.dns_name }
   worker             = { bundle = var.worker_bundle, compatibility_date = "2026-07-01" }
-  edge_secrets       = var.edge_secrets
+  edge_secret        = var.edge_secret
   edge_pepper        = var.edge_pepper
 }
 
@@ -124,7 +124,8 @@ module "observability" {
   discovery_namespace = module.stages.discovery_namespace
   subnet_ids          = values(module.network.private_subnet_ids)
   security_group_id   = module.network.security_group_ids["collector"]
-  collector_image     = "quay.io/prometheus/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  collector_image     = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/prometheus"]
   alert_emails        = ["operators@example.com"]
   load_balancer       = module.stages.load_balancer
   database            = { identifier = module.postgres.identifier, min_free_gib = 100 }

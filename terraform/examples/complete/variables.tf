@@ -26,7 +26,7 @@ variable "secret_values" {
   ephemeral   = true
 }
 
-variable "edge_secrets" {
+variable "edge_secret" {
   description = "Signs requests from the Worker to the gateway."
   type        = string
   sensitive   = true

@@ -23,9 +23,10 @@ module "edgepulse" {
   azs    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 
   images = {
-    edgepulse = "ghcr.io/edgepulse/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    init      = "public.ecr.aws/docker/library/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    collector = "quay.io/prometheus/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    edgepulse           = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    init                = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    collector           = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    ecr_repository_arns = [for name in ["edgepulse", "busybox", "prometheus"] : "arn:aws:ecr:eu-central-1:111122223333:repository/${name}"]
   }
   certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/CERTIFICATE"
 

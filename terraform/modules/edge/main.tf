@@ -1,9 +1,11 @@
 # The Worker in front of the gateway, and what it needs: hashes of keys (KV), a place
-# for what the origin could not take (R2), limits. The archive is in R2 too, because
-# the archiver that drains the spill reads one object store.
+# for what the origin could not take (R2), limits. The archive is in R2 too: the
+# archiver, which drains the spill, has one set of credentials for its object store.
 
 locals {
-  bucket = "${var.name}-archive"
+  # Two buckets: the Worker's binding reaches all of a bucket, and it has no business
+  # in the archive.
+  buckets = { archive = "${var.name}-archive", spill = "${var.name}-spill" }
 }
 
 resource "cloudflare_workers_kv_namespace" "keys" {
@@ -11,22 +13,25 @@ resource "cloudflare_workers_kv_namespace" "keys" {
   title      = "${var.name}-keys"
 }
 
-resource "cloudflare_r2_bucket" "archive" {
+resource "cloudflare_r2_bucket" "this" {
+  for_each   = local.buckets
   account_id = var.account_id
-  name       = local.bucket
+  name       = each.value
   location   = var.bucket_location
 }
 
-# Private: no custom domain and no r2.dev address is ever attached to it.
+# Private: no custom domain and no r2.dev address is ever attached to them.
 resource "cloudflare_r2_managed_domain" "closed" {
+  for_each    = local.buckets
   account_id  = var.account_id
-  bucket_name = cloudflare_r2_bucket.archive.name
+  bucket_name = cloudflare_r2_bucket.this[each.key].name
   enabled     = false
 }
 
+# No rule deletes an object: a spill that is not drained must be mended, not forgotten.
 resource "cloudflare_r2_bucket_lifecycle" "archive" {
   account_id  = var.account_id
-  bucket_name = cloudflare_r2_bucket.archive.name
+  bucket_name = cloudflare_r2_bucket.this["archive"].name
   rules = [
     {
       id                                 = "leftovers"
@@ -34,8 +39,6 @@ resource "cloudflare_r2_bucket_lifecycle" "archive" {
       conditions                         = { prefix = "" }
       abort_multipart_uploads_transition = { condition = { type = "Age", max_age = 2 * 86400 } }
     },
-    # Spills are drained within minutes. No rule deletes them: a stuck drain must be
-    # mended, not forgotten.
     {
       id         = "cool"
       enabled    = true
@@ -51,7 +54,7 @@ resource "cloudflare_r2_bucket_lifecycle" "archive" {
 # Segments can't be changed, by anybody, for a while. Spills must be deletable.
 resource "cloudflare_r2_bucket_lock" "archive" {
   account_id  = var.account_id
-  bucket_name = cloudflare_r2_bucket.archive.name
+  bucket_name = cloudflare_r2_bucket.this["archive"].name
   rules = [
     for prefix in ["ingest/", "deliveries/"] : {
       id        = "keep-${trimsuffix(prefix, "/")}"
@@ -70,13 +73,15 @@ resource "cloudflare_workers_script" "edge" {
   content_sha256     = filesha256(var.worker.bundle)
   compatibility_date = var.worker.compatibility_date
 
+  # The names are the Worker's (gateway/worker/src/env.ts).
   bindings = [
-    { type = "kv_namespace", name = var.bindings.keys, namespace_id = cloudflare_workers_kv_namespace.keys.id },
-    { type = "r2_bucket", name = var.bindings.spill, bucket_name = cloudflare_r2_bucket.archive.name },
-    { type = "plain_text", name = var.bindings.origin, text = "https://${var.origin.hostname}" },
-    { type = "ratelimit", name = var.bindings.rate_limit, namespace_id = "1001", simple = { limit = var.key_requests_per_minute, period = 60 } },
-    { type = "secret_text", name = var.bindings.edge_secrets, text = var.edge_secrets },
-    { type = "secret_text", name = var.bindings.edge_pepper, text = var.edge_pepper },
+    { type = "kv_namespace", name = "KEYS", namespace_id = cloudflare_workers_kv_namespace.keys.id },
+    { type = "r2_bucket", name = "SPILL", bucket_name = cloudflare_r2_bucket.this["spill"].name },
+    { type = "ratelimit", name = "KEY_LIMIT", namespace_id = "1001", simple = { limit = var.key_requests_per_minute, period = 60 } },
+    { type = "ratelimit", name = "STRANGER_LIMIT", namespace_id = "1002", simple = { limit = var.stranger_requests_per_minute, period = 60 } },
+    { type = "plain_text", name = "ORIGIN_URL", text = "https://${var.origin.hostname}" },
+    { type = "secret_text", name = "EDGE_SECRET", text = var.edge_secret },
+    { type = "secret_text", name = "EDGE_PEPPER", text = var.edge_pepper },
   ]
 
   observability = {

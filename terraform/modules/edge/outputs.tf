@@ -5,7 +5,12 @@ output "kv_namespace_id" {
 
 output "archive" {
   description = "Input archive of the module stages."
-  value       = { r2 = { account_id = var.account_id, bucket = local.bucket } }
+  value       = { r2 = { account_id = var.account_id, bucket = local.buckets.archive } }
+}
+
+output "spill_bucket" {
+  description = "Bucket of what the origin could not take; the archiver drains it."
+  value       = local.buckets.spill
 }
 
 output "script_name" {

@@ -39,38 +39,25 @@ variable "worker" {
   }
 }
 
-variable "bindings" {
-  description = "Names by which the Worker knows its bindings. They must be those of gateway/worker/wrangler.jsonc."
-  type = object({
-    keys         = optional(string, "KEYS")
-    spill        = optional(string, "SPILL")
-    origin       = optional(string, "ORIGIN")
-    rate_limit   = optional(string, "RATE_LIMIT")
-    edge_secrets = optional(string, "EDGE_SECRETS")
-    edge_pepper  = optional(string, "EDGE_PEPPER")
-  })
-  default = {}
-}
-
-variable "edge_secrets" {
-  description = "Shared secrets that sign requests to the gateway (EDGEPULSE_EDGE_SECRETS there): new first, then the one it replaces. Stand in the state: Cloudflare's provider has no write-only attribute for them."
+variable "edge_secret" {
+  description = "Signs what the Worker sends to the gateway and spills: one of EDGEPULSE_EDGE_SECRETS there. It stands in the state: Cloudflare's provider has no write-only attribute for bindings."
   type        = string
   sensitive   = true
 
   validation {
-    condition     = length(var.edge_secrets) >= 32
-    error_message = "edge_secrets: at least 32 characters, as openssl rand -hex 32 prints."
+    condition     = can(regex("^[0-9a-f]{64}$", var.edge_secret))
+    error_message = "edge_secret: 64 hexadecimal digits, as openssl rand -hex 32 prints."
   }
 }
 
 variable "edge_pepper" {
-  description = "Key of the hashes in KV, another than the gateway's pepper: what the edge holds can't forge what Postgres verifies. Stands in the state, as edge_secrets."
+  description = "Keys the hashes in KV; `edgepulse edge secrets` prints it, derived one way from the gateway's pepper: what the edge holds can't forge what Postgres verifies. It stands in the state, as edge_secret."
   type        = string
   sensitive   = true
 
   validation {
-    condition     = length(var.edge_pepper) >= 32
-    error_message = "edge_pepper: at least 32 characters, as openssl rand -hex 32 prints."
+    condition     = can(regex("^[0-9a-f]{64}$", var.edge_pepper))
+    error_message = "edge_pepper: 64 hexadecimal digits."
   }
 }
 
@@ -101,6 +88,12 @@ variable "key_requests_per_minute" {
   description = "Requests of one key a minute and location, at the Worker."
   type        = number
   default     = 6000
+}
+
+variable "stranger_requests_per_minute" {
+  description = "Requests a minute and location of one address with keys that the edge does not know."
+  type        = number
+  default     = 60
 }
 
 variable "address_requests_per_10s" {

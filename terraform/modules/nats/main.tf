@@ -56,12 +56,8 @@ resource "aws_ebs_volume" "log" {
   throughput        = var.volume.throughput_mib
   encrypted         = true
   kms_key_id        = var.kms_key_arn
-  final_snapshot    = true
+  final_snapshot    = true # the logs are the truth: no volume goes without a copy
   tags              = { Name = "${var.name}-${each.value}" }
-
-  lifecycle {
-    prevent_destroy = true # the logs are the truth
-  }
 }
 
 resource "aws_instance" "node" {

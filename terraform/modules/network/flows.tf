@@ -48,7 +48,7 @@ locals {
 
 resource "aws_security_group" "this" {
   for_each    = local.groups
-  name        = "${var.name}-${each.key}"
+  name_prefix = "${var.name}-${each.key}-"
   description = each.value
   vpc_id      = aws_vpc.this.id
   tags        = { Name = "${var.name}-${each.key}" }

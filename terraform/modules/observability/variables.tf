@@ -49,9 +49,8 @@ variable "collector_image" {
 }
 
 variable "ecr_repository_arns" {
-  description = "ECR repository of the collector's image; empty when it is public."
+  description = "ECR repository of the collector's image, in this region."
   type        = list(string)
-  default     = []
 }
 
 variable "rule_files" {

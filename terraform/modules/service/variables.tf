@@ -38,8 +38,8 @@ variable "architecture" {
 }
 
 variable "images" {
-  description = "Images by digest: EdgePulse, a busybox for the init containers, Prometheus. And the ECR repositories they are in."
-  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = optional(list(string), []) })
+  description = "Images by digest: EdgePulse, a busybox for the init containers, Prometheus; and the ECR repositories of this region that they are in."
+  type        = object({ edgepulse = string, init = string, collector = string, ecr_repository_arns = list(string) })
 }
 
 variable "certificate_arn" {

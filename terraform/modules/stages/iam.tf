@@ -16,19 +16,21 @@ locals {
     }]
   })
 
-  pull_image = [for s in [
+  pull_image = [
     # Knows no resources.
     { Sid = "Login", Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = ["*"] },
     { Sid = "Image", Effect = "Allow", Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], Resource = var.ecr_repository_arns },
-  ] : s if length(var.ecr_repository_arns) > 0]
+  ]
 
   use_key = { Sid = "Key", Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = var.kms_key_arn }
 
-  # Each fold reads and writes its own snapshots. Deleting is how old ones go.
+  # Each fold reads and writes its own snapshots. Deleting is how old ones go. The
+  # prefix is compared if there is one: without the right to list, S3 answers 403
+  # and not 404 for a missing object.
   snapshot_statements = {
     for s in local.folds : s => [
       { Sid = "Snapshots", Effect = "Allow", Action = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], Resource = "arn:aws:s3:::${local.snapshot_bucket}/snapshots/${s}/*" },
-      { Sid = "List", Effect = "Allow", Action = ["s3:ListBucket"], Resource = "arn:aws:s3:::${local.snapshot_bucket}", Condition = { StringLike = { "s3:prefix" = "snapshots/${s}/*" } } },
+      { Sid = "List", Effect = "Allow", Action = ["s3:ListBucket"], Resource = "arn:aws:s3:::${local.snapshot_bucket}", Condition = { StringLikeIfExists = { "s3:prefix" = "snapshots/${s}/*" } } },
       local.use_key,
     ]
   }

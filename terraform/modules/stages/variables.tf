@@ -44,9 +44,13 @@ variable "init_image" {
 }
 
 variable "ecr_repository_arns" {
-  description = "ECR repositories of the two images; empty when both are public."
+  description = "ECR repositories of the two images, in this region. Folds have no way to any other registry; a pull-through cache is one of ECR."
   type        = list(string)
-  default     = []
+
+  validation {
+    condition     = length(var.ecr_repository_arns) > 0 && alltrue([for a in var.ecr_repository_arns : can(regex("^arn:aws:ecr:[a-z0-9-]+:[0-9]{12}:repository/[^*]+$", a))])
+    error_message = "ecr_repository_arns: at least one, arn:aws:ecr:REGION:ACCOUNT:repository/NAME."
+  }
 }
 
 variable "run_as" {

@@ -1,14 +1,14 @@
 mock_provider "cloudflare" {}
 
 variables {
-  name         = "edgepulse"
-  account_id   = "acc"
-  zone_id      = "zone"
-  hostname     = "ingest.example.com"
-  origin       = { hostname = "origin.example.com", target = "lb.example.com" }
-  worker       = { bundle = "tests/worker.js", compatibility_date = "2026-07-01" }
-  edge_secrets = "0123456789abcdef0123456789abcdef"
-  edge_pepper  = "fedcba9876543210fedcba9876543210"
+  name        = "edgepulse"
+  account_id  = "acc"
+  zone_id     = "zone"
+  hostname    = "ingest.example.com"
+  origin      = { hostname = "origin.example.com", target = "lb.example.com" }
+  worker      = { bundle = "tests/worker.js", compatibility_date = "2026-07-01" }
+  edge_secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  edge_pepper = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 }
 
 run "edge" {
@@ -21,12 +21,16 @@ run "edge" {
     error_message = "The Worker's bindings."
   }
   assert {
-    condition     = alltrue([for b in cloudflare_workers_script.edge.bindings : b.type != "plain_text" || b.name == "ORIGIN"])
+    condition     = alltrue([for b in cloudflare_workers_script.edge.bindings : b.type != "plain_text" || b.name == "ORIGIN_URL"])
     error_message = "Only the origin is plain text."
   }
   assert {
-    condition     = !cloudflare_r2_managed_domain.closed.enabled && !cloudflare_workers_script_subdomain.closed.enabled && !cloudflare_workers_script_subdomain.closed.previews_enabled
+    condition     = !anytrue([for d in cloudflare_r2_managed_domain.closed : d.enabled]) && !cloudflare_workers_script_subdomain.closed.enabled && !cloudflare_workers_script_subdomain.closed.previews_enabled
     error_message = "No public bucket, no second way in."
+  }
+  assert {
+    condition     = [for b in cloudflare_workers_script.edge.bindings : b.bucket_name if b.type == "r2_bucket"] == ["edgepulse-spill"]
+    error_message = "The Worker reaches the spill and not the archive."
   }
   assert {
     condition     = toset([for r in cloudflare_r2_bucket_lock.archive.rules : r.prefix]) == toset(["ingest/", "deliveries/"])
@@ -57,7 +61,7 @@ run "no_dashboard" {
 run "weak_secret" {
   command = plan
   variables {
-    edge_secrets = "short"
+    edge_secret = "short"
   }
-  expect_failures = [var.edge_secrets]
+  expect_failures = [var.edge_secret]
 }

@@ -11,6 +11,7 @@ mock_provider "aws" {
 }
 
 variables {
+  tls               = { cert = "-----CERT-----", key = "-----PRIVATE KEY-----", ca = "-----CA-----" }
   name              = "edgepulse"
   region            = "eu-central-1"
   vpc_id            = "vpc-1"
@@ -26,7 +27,6 @@ run "cluster" {
   command = apply
 
   variables {
-    tls         = { cert = "-----CERT-----", key = "-----PRIVATE KEY-----", ca = "-----CA-----" }
     tls_version = 1
   }
 

@@ -25,6 +25,7 @@ variables {
   discovery_namespace = "edgepulse.stages"
   subnet_ids          = ["subnet-a"]
   security_group_id   = "sg-collector"
+  ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/prometheus"]
   collector_image     = "example.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   load_balancer       = { arn_suffix = "app/edgepulse/1", target_group = "targetgroup/ep/1" }
   database            = { identifier = "edgepulse" }
@@ -34,9 +35,8 @@ variables {
 run "watched" {
   command = apply
   variables {
-    alert_emails        = ["ops@example.com"]
-    rule_files          = { stages = "groups: []" }
-    ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/prometheus"]
+    alert_emails = ["ops@example.com"]
+    rule_files   = { stages = "groups: []" }
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.tasks["gateway"].threshold == 3 && aws_cloudwatch_metric_alarm.tasks["scorer-1"].threshold == 1 && aws_cloudwatch_metric_alarm.tasks["collector"].threshold == 1

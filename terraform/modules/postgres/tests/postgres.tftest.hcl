@@ -8,6 +8,7 @@ mock_provider "aws" {
 }
 
 variables {
+  role_passwords    = { writer = "0123456789abcdef0123456789abcdef", app = "fedcba9876543210fedcba9876543210" }
   name              = "edgepulse"
   subnet_ids        = { "eu-central-1a" = "subnet-a", "eu-central-1b" = "subnet-b" }
   security_group_id = "sg-postgres"
@@ -17,7 +18,6 @@ variables {
 run "safe" {
   command = apply
   variables {
-    role_passwords         = { writer = "0123456789abcdef0123456789abcdef", app = "fedcba9876543210fedcba9876543210" }
     role_passwords_version = 1
   }
   assert {

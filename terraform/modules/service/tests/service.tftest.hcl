@@ -29,13 +29,18 @@ mock_provider "aws" {
 }
 
 variables {
+  nats_tls       = { cert = "-----CERT-----", key = "-----PRIVATE KEY-----", ca = "-----CA-----" }
+  role_passwords = { writer = "0123456789abcdef0123456789abcdef", app = "fedcba9876543210fedcba9876543210" }
+  secret_values  = { pepper = "00", "secret-key" = "11" }
+
   name   = "edgepulse"
   region = "eu-central-1"
   azs    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
   images = {
-    edgepulse = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    init      = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    collector = "example.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    edgepulse           = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    init                = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/edgepulse"]
+    collector           = "example.com/prometheus@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   }
   certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
   nats = {

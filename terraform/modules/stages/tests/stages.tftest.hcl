@@ -14,6 +14,8 @@ mock_provider "aws" {
 }
 
 variables {
+  secret_values = { pepper = "00", "secret-key" = "11" }
+
   name   = "edgepulse"
   region = "eu-central-1"
   network = {
@@ -22,11 +24,12 @@ variables {
     private_subnet_ids = { a = "subnet-a", b = "subnet-b", c = "subnet-c" }
     security_group_ids = { lb = "sg-lb", gateway = "sg-gateway", fold = "sg-fold", projector = "sg-projector", deliverer = "sg-deliverer", archiver = "sg-archiver", admin = "sg-admin" }
   }
-  kms_key_arn     = "arn:aws:kms:eu-central-1:111122223333:key/1"
-  image           = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  init_image      = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
-  nats            = { url = "tls://nats-0.edgepulse.internal:4222", monitor_url = "https://nats.edgepulse.internal:8222" }
+  ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/edgepulse"]
+  kms_key_arn         = "arn:aws:kms:eu-central-1:111122223333:key/1"
+  image               = "example.com/edgepulse@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  init_image          = "example.com/busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  certificate_arn     = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
+  nats                = { url = "tls://nats-0.edgepulse.internal:4222", monitor_url = "https://nats.edgepulse.internal:8222" }
   postgres = {
     host             = "db.internal"
     database         = "edgepulse"
@@ -39,11 +42,9 @@ run "in_s3" {
   command = apply
 
   variables {
-    partitions          = 16
-    workers             = { scorer = 3 }
-    ecr_repository_arns = ["arn:aws:ecr:eu-central-1:111122223333:repository/edgepulse"]
-    secret_values       = { pepper = "00", "secret-key" = "11" }
-    secret_versions     = { pepper = 1, "secret-key" = 1 }
+    partitions      = 16
+    workers         = { scorer = 3 }
+    secret_versions = { pepper = 1, "secret-key" = 1 }
   }
 
   assert {
@@ -83,8 +84,8 @@ run "in_s3" {
     error_message = "Each task has both roles."
   }
   assert {
-    condition = alltrue([for k, t in aws_ecs_task_definition.stage : alltrue([for c in jsondecode(t.container_definitions) :
-      c.name == "init" || (c.readonlyRootFilesystem && c.user == "65532:65532" && c.linuxParameters.capabilities.drop == ["ALL"])
+    condition = alltrue([for k, t in aws_ecs_task_definition.stage : alltrue([for c in [jsondecode(t.container_definitions)[1]] :
+      c.readonlyRootFilesystem && c.user == "65532:65532" && toset(c.linuxParameters.capabilities.drop) == toset(["ALL"])
     ])])
     error_message = "Processes run without root, without capabilities, on a read-only root."
   }
