@@ -55,15 +55,15 @@ type KeyOptions struct {
 
 // KeyRecord is what the gateway checks a key against.
 type KeyRecord struct {
-	KeyID          string
-	TenantID       schemas.ID
-	Hash           []byte // apikey.Hash under the pepper of PepperVersion
-	PepperVersion  int
-	Scopes         []string
-	ExpiresAt      *time.Time
-	RevokedAt      *time.Time
-	DisabledAt     *time.Time // of the tenant
-	EdgeHash       []byte     // edge.Hash; nil for a key made before there was one
+	KeyID         string
+	TenantID      schemas.ID
+	Hash          []byte // apikey.Hash under the pepper of PepperVersion
+	PepperVersion int
+	Scopes        []string
+	ExpiresAt     *time.Time
+	RevokedAt     *time.Time
+	DisabledAt    *time.Time // of the tenant
+	EdgeHash      []byte     // edge.Hash; nil for a key made before there was one
 }
 
 // CreateTenant makes a tenant on the default plan. ErrConflict: the name is taken.
