@@ -43,7 +43,7 @@ func syncer(t *testing.T, k *fakeKV) *Syncer {
 	return s
 }
 
-func sync(t *testing.T, s *Syncer, keys []Key) Plan {
+func synced(t *testing.T, s *Syncer, keys []Key) Plan {
 	t.Helper()
 	p, err := s.Sync(t.Context(), keys)
 	if err != nil {
@@ -57,7 +57,7 @@ func TestSyncTenThousandKeys(t *testing.T) {
 	keys, secrets := keyring(10_001)
 	s := syncer(t, k)
 	began := time.Now()
-	if p := sync(t, s, keys); len(p.Write) != 10_001 || len(k.values) != 10_001 {
+	if p := synced(t, s, keys); len(p.Write) != 10_001 || len(k.values) != 10_001 {
 		t.Fatalf("wrote %d, KV has %d", len(p.Write), len(k.values))
 	}
 	took := time.Since(began)
@@ -66,26 +66,26 @@ func TestSyncTenThousandKeys(t *testing.T) {
 	}
 	// Only hashes leave: neither a key, nor its secret, nor the hash that the database holds.
 	sent := string(k.sent)
-	index := map[string]bool{}
-	for i := 0; i+43 <= len(sent); i++ { // all windows of the length of a proof
-		index[sent[i:i+43]] = true
+	secret := map[string]bool{}
+	for _, s := range secrets {
+		secret[string(s[:43])] = true
 	}
-	for _, secret := range secrets {
-		if index[string(secret[:43])] {
-			t.Fatalf("%q has left", secret)
+	for i := 0; i+43 <= len(sent); i++ {
+		if secret[sent[i:i+43]] {
+			t.Fatalf("%q has left", sent[i:i+43])
 		}
 	}
 	if bytes.Contains(k.sent, pepper) || bytes.Contains(k.sent, edge.Pepper(pepper)) {
 		t.Fatal("a pepper has left")
 	}
 	began = time.Now()
-	if p := sync(t, syncer(t, k), keys); !p.Empty() || p.Same != 10_001 {
+	if p := synced(t, syncer(t, k), keys); !p.Empty() || p.Same != 10_001 {
 		t.Errorf("a second sync writes %d and deletes %d", len(p.Write), len(p.Delete))
 	}
 	if calls := k.take(); len(calls) != 11 {
 		t.Errorf("%d calls for 11 pages", len(calls))
 	}
-	if p := sync(t, s, nil); len(p.Delete) != 10_001 || len(k.values) != 0 {
+	if p := synced(t, s, nil); len(p.Delete) != 10_001 || len(k.values) != 0 {
 		t.Errorf("deleted %d, KV has %d", len(p.Delete), len(k.values))
 	}
 	t.Logf("10,001 keys written in %s, listed and compared in %s", took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
@@ -95,14 +95,14 @@ func TestSyncWritesWhatChanged(t *testing.T) {
 	k := newFakeKV(t)
 	keys, _ := keyring(5)
 	s := syncer(t, k)
-	sync(t, s, keys)
+	synced(t, s, keys)
 	k.values["other/of-somebody-else"] = stored{value: "kept"}
 	soon, later := time.Now().Add(30*time.Second), time.Now().Add(time.Hour)
 	keys[0].Scopes = []string{"ingest", "backfill"}
 	keys[1].Expires = &later
 	keys[2].Expires = &soon // KV takes no lifetime that short
 	keys[3].Hash = nil      // made before the edge
-	p := sync(t, syncer(t, k), keys)
+	p := synced(t, syncer(t, k), keys)
 	var written []string
 	for _, w := range p.Write {
 		written = append(written, w.Key)
@@ -115,7 +115,7 @@ func TestSyncWritesWhatChanged(t *testing.T) {
 	if k.values["key/"+keys[1].ID].expires != later.Unix() || len(k.values) != 4 {
 		t.Errorf("KV holds %v", k.values)
 	}
-	if p := sync(t, s, keys); !p.Empty() {
+	if p := synced(t, s, keys); !p.Empty() {
 		t.Errorf("not in step: %+v", p)
 	}
 }
@@ -133,7 +133,7 @@ func TestTroubleIsRetried(t *testing.T) {
 	k := newFakeKV(t)
 	k.trouble = []int{429, 503}
 	keys, _ := keyring(2)
-	sync(t, syncer(t, k), keys)
+	synced(t, syncer(t, k), keys)
 	if calls := k.take(); !slices.Equal(calls, []string{"GET keys", "429", "503", "PUT bulk 2"}) || len(k.values) != 2 {
 		t.Errorf("calls %v", calls)
 	}
@@ -247,7 +247,7 @@ func TestDoctorSaysHowToMend(t *testing.T) {
 		}
 	}
 	check("before the first sync", failed(s, keys, worker.URL), "keys in step")
-	sync(t, s, keys)
+	synced(t, s, keys)
 	check("all well", failed(s, keys, worker.URL))
 	check("old keys", failed(s, append(keys, Key{ID: "x"}), worker.URL), "keys known to the edge")
 	check("no address", failed(s, keys, ""), "worker")

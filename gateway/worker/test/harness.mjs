@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -16,6 +16,9 @@ const run = promisify(execFile);
 export const folder = resolve(import.meta.dirname, "..");
 export const root = resolve(folder, "../..");
 
+/** Gone ends a wait for something that can't come any more. */
+class Gone extends Error {}
+
 /** until waits for a state; the reason stands in the error when it does not come. */
 export async function until(what, check, patience = 60_000) {
 	const end = Date.now() + patience;
@@ -25,6 +28,7 @@ export async function until(what, check, patience = 60_000) {
 			const got = await check();
 			if (got) return got;
 		} catch (e) {
+			if (e instanceof Gone) throw e;
 			last = e;
 		}
 		if (Date.now() > end) throw new Error(`${what}: not within ${patience} ms${last ? ": " + last.message : ""}`);
@@ -69,14 +73,14 @@ export async function stop(child, signal = "SIGTERM") {
 
 /** World is everything up to the gateway; Edge puts the Worker in front. */
 export async function startWorld() {
-	await run("go", ["build", "-trimpath", "-o", "bin/edgepulse", "./cmd/edgepulse"], { cwd: root, env: { ...process.env, CGO_ENABLED: "0" } });
-	await run("go", ["build", "-trimpath", "-o", "bin/ingestdump", "./gateway/worker/test/ingestdump"], { cwd: root, env: { ...process.env, CGO_ENABLED: "0" } });
+	await run("go", ["build", "-o", "bin/edgepulse", "./cmd/edgepulse"], { cwd: root });
+	await run("go", ["build", "-o", "bin/ingestdump", "./gateway/worker/test/ingestdump"], { cwd: root });
 	const dir = await mkdtemp(join(tmpdir(), "edgepulse-edge-"));
+	await chmod(dir, 0o755); // PostgreSQL runs as another user where we are root
 	const data = join(dir, "data");
 	const up = start(["up", "--data", data, "--addr", "127.0.0.1:0"], { EDGEPULSE_SPILL_URL: "file://" + join(dir, "nothing") });
 	const env = await until("edgepulse up", async () => {
-		if (up.exitCode !== null) throw new Error(up.said);
-		if (!up.said.includes("is ready")) return null;
+		if (!up.said.includes("is ready")) return up.exitCode === null && up.signalCode === null ? null : Promise.reject(new Gone(up.said));
 		return Object.fromEntries((await readFile(join(data, "dev.env"), "utf8")).split("\n").filter((l) => /^[A-Z]/.test(l)).map((l) => {
 			const at = l.indexOf("=");
 			return [l.slice(0, at), l.slice(at + 1).replace(/^'|'$/g, "")];
@@ -118,12 +122,13 @@ export async function startEdge(world, change = {}) {
 		bindings: { ...secrets, ORIGIN_URL: world.origin, ORIGIN_TIMEOUT_MS: "2000", ...bindings }, ...more,
 	});
 	const url = (await mf.ready).href.replace(/\/$/, "");
-	const kv = await mf.getKVNamespace("KEYS");
-	const r2 = await mf.getR2Bucket("SPILL");
+	// A test may take one of them away.
+	const kv = await mf.getKVNamespace("KEYS").catch(() => null);
+	const r2 = await mf.getR2Bucket("SPILL").catch(() => null);
 	const calls = [];
 	const api = await bridges.cloudflareAPI(kv, calls);
 	const s3 = await bridges.s3Bridge(url);
-	world.cloudflare = { CLOUDFLARE_API_TOKEN: bridges.token, CLOUDFLARE_ACCOUNT_ID: bridges.account, EDGEPULSE_KV_NAMESPACE_ID: bridges.namespace,
+	world.cloudflare ??= { CLOUDFLARE_API_TOKEN: bridges.token, CLOUDFLARE_ACCOUNT_ID: bridges.account, EDGEPULSE_KV_NAMESPACE_ID: bridges.namespace,
 		EDGEPULSE_CLOUDFLARE_API: api.url + "/client/v4", EDGEPULSE_SPILL_URL: `s3://spill?endpoint=${s3.url}&region=auto`,
 		EDGEPULSE_SPILL_ACCESS_KEY: bridges.s3Credentials.accessKeyId, EDGEPULSE_SPILL_SECRET_KEY: bridges.s3Credentials.secretAccessKey };
 	return {
