@@ -23,6 +23,7 @@ console.log(`The edge is at ${edge.url}, in front of ${world.origin}.
   curl ${edge.url}/v1/health
 Stop the service and send a request: it is kept, answered 202 "spilled", and in the log when the service is back.
 Ctrl+C stops the edge.`);
+process.removeAllListeners("SIGINT");
 process.on("SIGINT", async () => {
 	await Promise.all(children.map((c) => stop(c)));
 	await edge.close();

@@ -51,6 +51,7 @@ export async function bundle(entry, outfile) {
 }
 
 const children = new Set();
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () => process.exit(1));
 process.on("exit", () => { for (const c of children) c.kill("SIGKILL"); });
 
 /** start runs our binary; what it says is kept for when something goes wrong. */
