@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edgepulse/edgepulse/schemas/edge"
 )
 
 // Config holds the settings of the gateway; flags and EDGEPULSE_* variables derive from it.
@@ -42,6 +44,10 @@ type Config struct {
 
 	PublicURL string `help:"Address under which browsers reach this gateway, when it is not the one they name in Host (a proxy rewrites it): https://edgepulse.example. With https the session's cookie is Secure." env:"EDGEPULSE_PUBLIC_URL" placeholder:"URL"`
 
+	EdgeSecrets   string        `help:"Secrets the edge signs with, the newest first: 32 bytes in hex, at most two with a comma between; empty = no edge." env:"EDGEPULSE_EDGE_SECRETS" placeholder:"HEX[,HEX]"`
+	EdgeTolerance time.Duration `help:"How far the clock of the edge may be off." default:"2m" env:"EDGEPULSE_EDGE_TOLERANCE"`
+	RequireEdge   bool          `help:"Refuse what does not come through the edge, except health, readiness and metrics." env:"EDGEPULSE_REQUIRE_EDGE"`
+
 	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
 }
 
@@ -52,7 +58,8 @@ func DefaultConfig() Config {
 		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10,
 		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
 		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
-		LiveStreams: 1000,
+		LiveStreams:   1000,
+		EdgeTolerance: 2 * time.Minute,
 	}
 }
 
@@ -91,6 +98,15 @@ func (c Config) Check() error {
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return bad("public-url", "expected http(s)://host")
+	}
+	secrets, err := edge.ParseSecrets(c.EdgeSecrets)
+	switch {
+	case err != nil:
+		return bad("edge-secrets", err.Error())
+	case c.RequireEdge && len(secrets) == 0:
+		return bad("require-edge", "needs edge-secrets: nobody could come in")
+	case c.EdgeTolerance < time.Second || c.EdgeTolerance > 15*time.Minute:
+		return bad("edge-tolerance", "expected 1s to 15m")
 	}
 	for _, a := range c.WebhookAllow {
 		if _, err := netip.ParsePrefix(a); err != nil && (strings.Contains(a, "/") || !strings.Contains(a, ":")) {

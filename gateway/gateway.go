@@ -49,10 +49,13 @@ type KeyRecord struct {
 	TenantID        schemas.ID
 	Hash            []byte // apikey.Hash(pepper, secret)
 	Scopes          []string
+	EdgeHash        []byte // edge.Hash(pepper, secret); nil for a key the edge can't know
 	Revoked         bool
+	RevokedAt       time.Time // when Revoked
 	ExpiresAt       time.Time // zero = never
 	TenantDisabled  bool
-	PointsPerSecond float64 // quota of the tenant; 0 = none
+	DisabledAt      time.Time // of the tenant, when TenantDisabled
+	PointsPerSecond float64   // quota of the tenant; 0 = none
 }
 
 // Scopes of API keys.

@@ -28,6 +28,7 @@ type metrics struct {
 	streams   prometheus.Gauge
 	streamed  *prometheus.CounterVec
 	dropped   prometheus.Counter
+	edge      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -62,9 +63,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		streams:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "live_streams", Help: "Open live streams."}),
 		streamed:  counters("live_events_total", "Events sent on live streams, by kind.", "event"),
 		dropped:   counter("live_dropped_total", "Scores and points that slow readers of live streams did not get."),
+		edge:      counters("edge_requests_total", "Requests through the edge, by what became of their signature; spill = drained ones taken.", "result"),
 	}
 	reg.MustRegister(m.requests, m.seconds, m.points, m.rejected, m.wire, m.inflated, m.repeats, m.ticks, m.appends, m.append,
-		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped)
+		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped, m.edge)
 	return m
 }
 

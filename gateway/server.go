@@ -41,6 +41,7 @@ type Server struct {
 	ui         *ui
 	live       *live.Hub // nil = no live stream
 	streams    streams
+	edge       *edgeGate
 	committers []*committer
 	ticker     ticker
 	handler    http.Handler
@@ -97,6 +98,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.live = live.New(deps.Live, deps.Queries, deps.Queries, cfg.Partitions, s.logger)
 		s.streams = streams{most: cfg.LiveStreams, byTenant: map[schemas.ID]int{}}
 	}
+	s.edge = newEdgeGate(&s.cfg, s.metrics, wall)
 	for p := range cfg.Partitions {
 		s.committers = append(s.committers, newCommitter(p, deps.Log, &s.cfg, s.metrics, s.logger.Warn))
 	}

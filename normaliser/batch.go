@@ -1,6 +1,7 @@
 package normaliser
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/edgepulse/edgepulse/schemas"
@@ -86,7 +87,10 @@ func (f *Fold) decode(b *schemas.Batch, s *schemas.DeviceSlice) (*payload.Device
 	for _, r := range s.Rejected {
 		skip = append(skip, r.Index)
 	}
-	return f.decoder.DecodeNext(s.Json, payload.Options{ReceivedAt: b.ReceivedAt, Backfill: b.Backfill}, skip)
+	// What the edge took counts as received when it was taken: a request that waited
+	// in the spill, and its twin that reached the log after all, are the same points.
+	received := cmp.Or(b.AcceptedAt, b.ReceivedAt)
+	return f.decoder.DecodeNext(s.Json, payload.Options{ReceivedAt: received, Backfill: b.Backfill}, skip)
 }
 
 // slice takes the samples of one device.

@@ -115,6 +115,9 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 		return nil, err
 	}
 	a.gateway = &gatewayComponent{srv}
+	if addr := srv.Addr(); addr != "" {
+		a.listening.Store(&addr)
+	}
 	return srv.Stop, nil
 }
 

@@ -52,7 +52,13 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 		return gateway.KeyRecord{}, asGateway(err)
 	}
 	out := gateway.KeyRecord{KeyID: r.KeyID, TenantID: r.TenantID, Hash: r.Hash, Scopes: r.Scopes,
-		Revoked: r.RevokedAt != nil, TenantDisabled: r.TenantDisabled}
+		Revoked: r.RevokedAt != nil, TenantDisabled: r.DisabledAt != nil, EdgeHash: r.EdgeHash}
+	if r.RevokedAt != nil {
+		out.RevokedAt = *r.RevokedAt
+	}
+	if r.DisabledAt != nil {
+		out.DisabledAt = *r.DisabledAt
+	}
 	if r.ExpiresAt != nil {
 		out.ExpiresAt = *r.ExpiresAt
 	}
