@@ -84,18 +84,6 @@ variable "archive_cool_days" {
   default     = 30
 }
 
-variable "key_requests_per_minute" {
-  description = "Requests of one key a minute and location, at the Worker."
-  type        = number
-  default     = 6000
-}
-
-variable "stranger_requests_per_minute" {
-  description = "Requests a minute and location of one address with keys that the edge does not know."
-  type        = number
-  default     = 60
-}
-
 variable "address_requests_per_10s" {
   description = "Requests of one address in ten seconds, before the Worker runs: it costs the flood, not us."
   type        = number

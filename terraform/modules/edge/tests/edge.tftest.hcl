@@ -17,7 +17,7 @@ run "edge" {
     dashboard_hostname = "pulse.example.com"
   }
   assert {
-    condition     = toset([for b in cloudflare_workers_script.edge.bindings : b.type]) == toset(["kv_namespace", "r2_bucket", "plain_text", "ratelimit", "secret_text"])
+    condition     = toset([for b in cloudflare_workers_script.edge.bindings : b.type]) == toset(["kv_namespace", "r2_bucket", "plain_text", "secret_text"])
     error_message = "The Worker's bindings."
   }
   assert {
