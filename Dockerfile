@@ -9,7 +9,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -tags timetzdata -ldflags "-s -w -X main.version=${VERSION}" -o /out/edgepulse ./cmd/edgepulse \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/edgepulse ./cmd/edgepulse \
  && mkdir -p /out/data /out/tmp && chmod 1777 /out/tmp \
  && printf 'root:x:0:0:root:/:/sbin/nologin\nedgepulse:x:65532:65532:EdgePulse:/data:/sbin/nologin\n' > /out/passwd
 

@@ -63,10 +63,9 @@ func (o options) write(out string) (v1.Hash, error) {
 	return digest, pack(dir, out)
 }
 
-// compile builds the product: static, without paths of this machine, with the
-// time zones inside.
+// compile builds the product: static, without paths of this machine.
 func (o options) compile(to string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "timetzdata", "-ldflags", "-s -w -X main.version="+o.Version, "-o", to, "./cmd/edgepulse")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+o.Version, "-o", to, "./cmd/edgepulse")
 	cmd.Dir = o.Source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+o.Arch)
 	if out, err := cmd.CombinedOutput(); err != nil {

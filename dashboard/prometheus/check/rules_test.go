@@ -117,7 +117,7 @@ var testedAlert = regexp.MustCompile(`ALERTS\{alertname="(\w+)", alertstate="fir
 // and to be quiet.
 func alertTests(t *testing.T) map[string]cases {
 	t.Helper()
-	var doc struct {
+	type file struct {
 		Tests []struct {
 			Expr []struct {
 				Expr    string `yaml:"expr"`
@@ -125,13 +125,18 @@ func alertTests(t *testing.T) map[string]cases {
 			} `yaml:"promql_expr_test"`
 		} `yaml:"tests"`
 	}
-	load(t, "../tests/alerts_test.yml", &doc)
+	var doc file
+	for _, name := range []string{"alerts_test.yml", "alerts_slow_test.yml"} {
+		var f file
+		load(t, "../tests/"+name, &f)
+		doc.Tests = append(doc.Tests, f.Tests...)
+	}
 	out := map[string]cases{}
 	for _, test := range doc.Tests {
 		for _, e := range test.Expr {
 			m := testedAlert.FindStringSubmatch(e.Expr)
 			if m == nil {
-				t.Errorf("alerts_test.yml asks for %q, expected ALERTS of one alert that fires", e.Expr)
+				t.Errorf("a rule test asks for %q, expected ALERTS of one alert that fires", e.Expr)
 				continue
 			}
 			c := out[m[1]]
