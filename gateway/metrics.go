@@ -85,7 +85,7 @@ func (m *metrics) begin() {
 	for _, result := range []string{"stored", "full", "unknown"} {
 		m.appends.WithLabelValues(result)
 	}
-	for _, event := range []string{"score", "point", "alert"} {
+	for _, event := range liveTypes {
 		m.streamed.WithLabelValues(event)
 	}
 	for _, code := range []string{"log_full", "log_unavailable", "overloaded", "keys_unavailable", "unauthorized", "quota_exceeded",
