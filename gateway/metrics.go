@@ -85,6 +85,9 @@ func (m *metrics) begin() {
 	for _, result := range []string{"stored", "full", "unknown"} {
 		m.appends.WithLabelValues(result)
 	}
+	for _, result := range []string{"verified", "spill"} {
+		m.edge.WithLabelValues(result)
+	}
 	for _, event := range liveTypes {
 		m.streamed.WithLabelValues(event)
 	}
