@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -106,6 +107,8 @@ func (c *committer) write(group []*submission) {
 	if err != nil {
 		c.logger("append to ingest log failed", "partition", c.partition, "requests", len(group), "bytes", len(c.buf), "error", err)
 		err = fmt.Errorf("append to partition %d: %w", c.partition, err)
+	} else {
+		c.metrics.root.WithLabelValues(strconv.Itoa(c.partition)).Set(float64(root))
 	}
 	for _, s := range group {
 		s.done <- outcome{root, err}

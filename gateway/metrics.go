@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edgepulse/edgepulse/schemas/payload"
 )
 
 // metrics of the gateway. No label names a tenant, device or metric.
@@ -29,6 +31,7 @@ type metrics struct {
 	streamed  *prometheus.CounterVec
 	dropped   prometheus.Counter
 	edge      *prometheus.CounterVec
+	root      *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -64,11 +67,38 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		streamed:  counters("live_events_total", "Events sent on live streams, by kind.", "event"),
 		dropped:   counter("live_dropped_total", "Scores and points that slow readers of live streams did not get."),
 		edge:      counters("edge_requests_total", "Requests through the edge, by what became of their signature; spill = drained ones taken.", "result"),
+		root: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "committed_root",
+			Help: "Root of the newest group that this process put on disk."}, []string{"partition"}),
 	}
 	reg.MustRegister(m.requests, m.seconds, m.points, m.rejected, m.wire, m.inflated, m.repeats, m.ticks, m.appends, m.append,
-		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped, m.edge)
+		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped, m.edge, m.root)
+	m.begin()
 	return m
 }
+
+// begin makes the series that rules ask for exist before the first event.
+func (m *metrics) begin() {
+	for _, class := range []string{"2xx", "4xx", "5xx"} {
+		m.requests.WithLabelValues(ingestRoute, class)
+	}
+	m.seconds.WithLabelValues(ingestRoute)
+	for _, result := range []string{"stored", "full", "unknown"} {
+		m.appends.WithLabelValues(result)
+	}
+	for _, result := range []string{"verified", "spill"} {
+		m.edge.WithLabelValues(result)
+	}
+	for _, event := range liveTypes {
+		m.streamed.WithLabelValues(event)
+	}
+	for _, code := range []string{"log_full", "log_unavailable", "overloaded", "keys_unavailable", "unauthorized", "quota_exceeded",
+		"too_much_in_flight", payload.CodeMalformed, payload.CodeTSTooOld, payload.CodeTSInFuture} {
+		m.rejected.WithLabelValues(code)
+	}
+}
+
+// ingestRoute is the label of the route that points come by.
+const ingestRoute = "/v1/ingest"
 
 func (m *metrics) request(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status/100)+"xx").Inc()

@@ -28,6 +28,8 @@ type Outputs struct {
 	entries [][]byte
 	size    int
 	arena   []byte
+
+	received int64 // earliest receipt, in microseconds, among what was emitted; 0 = none
 }
 
 // Emit appends one entry.
@@ -40,6 +42,33 @@ func (o *Outputs) Emit(e *schemas.Entry) {
 	}
 	o.entries = append(o.entries, buf)
 	o.size += n
+	if at := receivedAt(e); at != 0 && (o.received == 0 || at < o.received) {
+		o.received = at
+	}
+}
+
+// receivedAt is when the request behind an output was received; 0 where a tick or
+// a backfill caused it: their delay says nothing about the service.
+func receivedAt(e *schemas.Entry) int64 {
+	switch k := e.Kind.(type) {
+	case *schemas.Entry_Points:
+		if !k.Points.Backfill {
+			return k.Points.ReceivedAt
+		}
+	case *schemas.Entry_Features:
+		if !k.Features.Backfill && !k.Features.Tick {
+			return k.Features.ReceivedAt
+		}
+	case *schemas.Entry_Score:
+		if !k.Score.Backfill && !k.Score.Tick {
+			return k.Score.ReceivedAt
+		}
+	case *schemas.Entry_AlertEvent:
+		if !k.AlertEvent.Backfill {
+			return k.AlertEvent.ReceivedAt
+		}
+	}
+	return 0
 }
 
 // Forward appends an encoded entry verbatim: ticks, controls, declarations.
@@ -59,7 +88,7 @@ func (o *Outputs) Entries() [][]byte { return o.entries }
 // Reset forgets all entries and keeps the memory.
 func (o *Outputs) Reset() {
 	o.entries = o.entries[:0]
-	o.size = 0
+	o.size, o.received = 0, 0
 	o.arena = o.arena[len(o.arena):]
 }
 
@@ -75,7 +104,7 @@ func (o *Outputs) truncate(i int) {
 func (o *Outputs) release() {
 	o.arena = o.arena[len(o.arena):]
 	o.entries = o.entries[:0]
-	o.size = 0
+	o.size, o.received = 0, 0
 }
 
 func (o *Outputs) grow(n int) []byte {

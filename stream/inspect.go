@@ -22,6 +22,7 @@ type LogStatus struct {
 	FirstSeq  uint64
 	LastSeq   uint64
 	LastAt    time.Time
+	Created   time.Time
 }
 
 // Status looks at every log.
@@ -29,25 +30,47 @@ func (b *Broker) Status(ctx context.Context) ([]LogStatus, error) {
 	var out []LogStatus
 	for _, spec := range Topology {
 		for p := range b.cfg.Partitions {
-			s, err := b.js.Stream(ctx, StreamName(spec.Name, p))
+			st, err := b.Look(ctx, LogStatus{Log: spec.Name, Partition: p})
 			if err != nil {
-				return nil, fmt.Errorf("look up %s: %w", StreamName(spec.Name, p), err)
-			}
-			info := s.CachedInfo()
-			st := LogStatus{Log: spec.Name, Partition: p, Messages: info.State.Msgs, Bytes: info.State.Bytes,
-				MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime}
-			st.Root = info.State.LastSeq
-			if spec.Name != Ingest {
-				m, c, err := b.lastMark(ctx, spec.Name, p)
-				if err != nil {
-					return nil, err
-				}
-				st.Root, st.Epoch, st.Owner = m.to, m.epoch, c.GetOwner()
+				return nil, err
 			}
 			out = append(out, st)
 		}
 	}
 	return out, nil
+}
+
+// Look looks at one stream. Its last commit is read only when it is not the one
+// that was seen before: to look again costs little.
+func (b *Broker) Look(ctx context.Context, before LogStatus) (LogStatus, error) {
+	name := StreamName(before.Log, before.Partition)
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return before, fmt.Errorf("look up %s: %w", name, err)
+	}
+	info := s.CachedInfo()
+	st := LogStatus{Log: before.Log, Partition: before.Partition, Messages: info.State.Msgs, Bytes: info.State.Bytes,
+		MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime, Created: info.Created}
+	switch {
+	case st.Log == Ingest:
+		st.Root = info.State.LastSeq
+	case st.LastSeq == before.LastSeq && st.Created.Equal(before.Created):
+		st.Root, st.Epoch, st.Owner = before.Root, before.Epoch, before.Owner
+	default:
+		m, c, err := b.lastMark(ctx, st.Log, st.Partition)
+		if err != nil {
+			return before, err
+		}
+		st.Root, st.Epoch, st.Owner = m.to, m.epoch, c.GetOwner()
+	}
+	return st, nil
+}
+
+// StoredAt is when the broker stored a message of a log of truth; ErrNoRoot when
+// it is not there any more.
+func (b *Broker) StoredAt(ctx context.Context, log LogName, partition int, seq uint64) (time.Time, error) {
+	_, at, err := b.readMessage(ctx, log, partition, seq)
+	return at, err
 }
 
 // End is the last root a log's partition covers; for a log of truth, its last sequence.
@@ -126,16 +149,20 @@ var ErrNoRoot = errors.New("root is not in the log")
 
 // ReadRoot returns the bytes of one INGEST message, and when it was stored.
 func (b *Broker) ReadRoot(ctx context.Context, partition int, root uint64) ([]byte, time.Time, error) {
-	s, err := b.js.Stream(ctx, StreamName(Ingest, partition))
+	return b.readMessage(ctx, Ingest, partition, root)
+}
+
+func (b *Broker) readMessage(ctx context.Context, log LogName, partition int, seq uint64) ([]byte, time.Time, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("look up log: %w", err)
 	}
-	msg, err := s.GetMsg(ctx, root)
+	msg, err := s.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, time.Time{}, ErrNoRoot
 	}
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read root %d: %w", root, err)
+		return nil, time.Time{}, fmt.Errorf("read root %d: %w", seq, err)
 	}
 	return msg.Data, msg.Time, nil
 }

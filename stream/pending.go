@@ -8,24 +8,26 @@ import (
 
 // pendingCommit gathers outputs by root until the commit in flight returns.
 type pendingCommit struct {
-	start   uint64 // end of the commit before
-	to      uint64
-	outputs []*schemas.RootOutputs
-	size    int
-	entries int
-	since   time.Time // of the oldest position not yet handed over
-	at      time.Time // when the broker had stored the newest input
-	version uint32    // of the fold that made the outputs
+	start    uint64 // end of the commit before
+	to       uint64
+	outputs  []*schemas.RootOutputs
+	size     int
+	entries  int
+	since    time.Time // of the oldest position not yet handed over
+	at       time.Time // when the broker had stored the newest input
+	received int64     // earliest receipt among what the outputs answer; 0 = none
+	version  uint32    // of the fold that made the outputs
 }
 
 // commitJob is one commit on its way to the publisher.
 type commitJob struct {
-	to      uint64
-	outputs []*schemas.RootOutputs
-	entries int
-	at      time.Time
-	version uint32
-	check   bool // nothing to commit: is the log still ours?
+	to       uint64
+	outputs  []*schemas.RootOutputs
+	entries  int
+	at       time.Time
+	received int64
+	version  uint32
+	check    bool // nothing to commit: is the log still ours?
 }
 
 // add takes the outputs of one root. Their memory moves with the commit.
@@ -34,6 +36,9 @@ func (c *pendingCommit) add(root uint64, out *Outputs) {
 		c.outputs = append(c.outputs, &schemas.RootOutputs{Root: root, Entries: append([][]byte(nil), out.entries...)})
 		c.size += out.size + 16*len(out.entries)
 		c.entries += len(out.entries)
+		if out.received != 0 && (c.received == 0 || out.received < c.received) {
+			c.received = out.received
+		}
 		out.release()
 	}
 	c.reach(root, time.Time{})
@@ -72,7 +77,7 @@ func (c *pendingCommit) mixes(version uint32) bool {
 }
 
 func (c *pendingCommit) take() commitJob {
-	job := commitJob{to: c.to, outputs: c.outputs, entries: c.entries, at: c.at, version: c.version}
+	job := commitJob{to: c.to, outputs: c.outputs, entries: c.entries, at: c.at, received: c.received, version: c.version}
 	*c = pendingCommit{start: c.to, to: c.to, version: c.version}
 	return job
 }

@@ -22,7 +22,7 @@ type Projector struct {
 	projection Projection
 	sink       RowSink
 	broker     *Broker
-	metrics    *stageMetrics
+	metrics    *projectorMetrics
 	slog       *slog.Logger
 	partitions []int
 }
@@ -30,7 +30,7 @@ type Projector struct {
 // NewProjector makes the projector of a log.
 func NewProjector(log LogName, projection Projection, sink RowSink, b *Broker, m *Metrics, l *slog.Logger, partitions []int) *Projector {
 	return &Projector{log: log, projection: projection, sink: sink, broker: b, partitions: partitions,
-		metrics: m.stage("projector_" + lower(log)), slog: l.With("stage", "projector", "log", string(log))}
+		metrics: m.projector(log, partitions), slog: l.With("stage", "projector", "log", string(log))}
 }
 
 // Run works until ctx ends.
@@ -132,7 +132,7 @@ func (p *Projector) project(part int, c Message, rows *RowSet) {
 				err = p.projection.Project(Position{Partition: part, Root: root.Root}, e, rows)
 			}
 			if err != nil {
-				p.metrics.deadLetters.WithLabelValues(label(part)).Inc()
+				p.metrics.deadLetters.WithLabelValues(reasonOf(err)).Inc()
 				d := deadLetter("projector_"+lower(p.log), root.Root, i, raw, err).GetDeadLetter()
 				addDeadLetter(part, d, rows)
 			}

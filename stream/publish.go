@@ -24,6 +24,7 @@ func (p *partitionRun) publishLoop(ctx context.Context, jobs <-chan commitJob, r
 			if !job.at.IsZero() {
 				p.metrics.latency.Observe(time.Since(job.at).Seconds())
 			}
+			p.metrics.took(job.received)
 		}
 		select {
 		case results <- err:

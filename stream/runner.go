@@ -55,7 +55,7 @@ func NewRunner(stage Stage, cfg RunnerConfig, b *Broker, blobs Blobs, m *Metrics
 		cfg.Takeover = 3 * time.Second
 	}
 	return &Runner{stage: stage, cfg: cfg, broker: b, blobs: blobs, log: log.With("stage", stage.Name),
-		metrics: m.stage(stage.Name), partitions: partitions}
+		metrics: m.stage(stage.Name, partitions), partitions: partitions}
 }
 
 // Run works until ctx ends. A partition that halted begins again from its last
@@ -350,7 +350,7 @@ func (p *partitionRun) foldRoot(in RootEntries) {
 		if err := p.apply(Input{Partition: p.partition, Root: in.Root, Index: i, Bytes: e}, out); err != nil {
 			out.truncate(before)
 			out.Emit(deadLetter(p.stage.Name, in.Root, i, e, err))
-			p.metrics.deadLetters.WithLabelValues(label(p.partition)).Inc()
+			p.metrics.deadLetters.WithLabelValues(reasonOf(err)).Inc()
 			if in.Root > p.muted {
 				p.log.Warn("entry became a dead letter", "root", in.Root, "index", i, "error", err)
 			}
@@ -389,11 +389,23 @@ type RejectError struct {
 
 func (e *RejectError) Error() string { return e.Reason + ": " + e.Detail }
 
-func deadLetter(stage string, root uint64, index int, entry []byte, err error) *schemas.Entry {
-	d := &schemas.DeadLetter{Stage: stage, Root: root, Index: uint32(index), Reason: "refused", Detail: err.Error()}
+// reasonRefused stands for an error that names no reason.
+const reasonRefused = "refused"
+
+// reasonOf is the stable reason of a refusal: few values, whatever comes in.
+func reasonOf(err error) string {
 	var r *RejectError
 	if errors.As(err, &r) {
-		d.Reason, d.Detail = r.Reason, r.Detail
+		return r.Reason
+	}
+	return reasonRefused
+}
+
+func deadLetter(stage string, root uint64, index int, entry []byte, err error) *schemas.Entry {
+	d := &schemas.DeadLetter{Stage: stage, Root: root, Index: uint32(index), Reason: reasonOf(err), Detail: err.Error()}
+	var r *RejectError
+	if errors.As(err, &r) {
+		d.Detail = r.Detail
 		if r.Tenant != schemas.Nil {
 			d.TenantId = r.Tenant[:]
 		}

@@ -44,7 +44,11 @@ func (p *partitionRun) snapshotDone(err error) {
 	p.metrics.snapshotCost.Observe(p.captureSpent.Seconds())
 	switch {
 	case err == nil:
-		p.metrics.snapshots.WithLabelValues(label(p.partition)).Inc()
+		l := label(p.partition)
+		p.metrics.snapshots.WithLabelValues(l).Inc()
+		p.metrics.snapshotRoot.WithLabelValues(l).Set(float64(p.snapshots.last))
+		p.metrics.snapshotStored.WithLabelValues(l).Set(float64(p.snapshots.baseBytes + p.snapshots.deltaBytes))
+		p.metrics.snapshotAt.WithLabelValues(l).SetToCurrentTime()
 		return
 	case errors.Is(err, ErrNotDeterministic):
 		p.metrics.nondeterminism.Inc()

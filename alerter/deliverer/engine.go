@@ -75,6 +75,7 @@ func (e *Engine) Start(journal Journal, position uint64) {
 	e.journal, e.position, e.waiting = journal, position, position
 	e.offered.Store(position)
 	e.d.metrics.pending.Add(float64(len(e.book.byWebhook)))
+	e.stand()
 }
 
 // Position is the last root offered, or restored.
@@ -189,6 +190,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		if err := e.settle(context.WithoutCancel(ctx), offers, answers); err != nil {
 			return fmt.Errorf("record deliveries: %w", err)
 		}
+		e.stand()
 	}
 }
 
@@ -248,6 +250,9 @@ func (e *Engine) collect(offers []offer, answers []answer) []*schemas.Delivery {
 			a.delivery.nextAt = a.at.Add(postponeFor)
 			e.book.queue(a.delivery)
 			continue
+		}
+		if r := a.delivery.event.GetReceivedAt(); a.err == "" && r != 0 && !a.delivery.event.GetBackfill() {
+			e.d.metrics.received.Observe(max(0, a.at.Add(a.took).Sub(time.UnixMicro(r)).Seconds()))
 		}
 		facts = append(facts, e.d.facts(a)...)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"slices"
@@ -14,8 +15,9 @@ import (
 )
 
 type tenantCmd struct {
-	Create tenantCreateCmd `cmd:"" help:"Create a tenant."`
-	Ls     tenantLsCmd     `cmd:"" help:"List tenants."`
+	Create  tenantCreateCmd  `cmd:"" help:"Create a tenant."`
+	Ls      tenantLsCmd      `cmd:"" help:"List tenants."`
+	Analyst tenantAnalystCmd `cmd:"" help:"Create a database login that may read one tenant's rows with SQL."`
 }
 
 type tenantCreateCmd struct {
@@ -34,6 +36,39 @@ func (c *tenantCreateCmd) Run(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("%s\nnext: edgepulse key create %s --scope ingest,read\n", t.ID, t.Name)
+	return nil
+}
+
+type tenantAnalystCmd struct {
+	inside
+	tenantArg
+	Login string `arg:"" help:"Name of the database role to create."`
+}
+
+func (tenantAnalystCmd) Help() string {
+	return `Makes a login of Postgres that row-level security binds to the tenant: it reads devices, points, features, scores,
+anomalies, alert events, deliveries and usage of this tenant, and changes nothing. Made for people with SQL and for
+Grafana. The password is shown once.
+
+Example:
+  edgepulse tenant analyst acme acme_grafana`
+}
+
+func (c *tenantAnalystCmd) Run(ctx context.Context) error {
+	s, err := c.store(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	id, err := c.find(ctx, s)
+	if err != nil {
+		return err
+	}
+	password := rand.Text()
+	if err := s.CreateAnalyst(ctx, id, c.Login, password); err != nil {
+		return err
+	}
+	fmt.Printf("login %s, password %s\n", c.Login, password)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 func alone(ctx context.Context, i *inside, names ...string) error {
 	i.fill()
 	log := i.Log.Logger()
-	a, err := app.New(ctx, &i.Config, app.Options{Name: names[0], Logger: log})
+	a, err := app.New(ctx, &i.Config, app.Options{Name: names[0], Version: version, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,9 @@ func (delivererCmd) Help() string  { return aloneHelp }
 func (projectorCmd) Help() string  { return aloneHelp }
 func (archiverCmd) Help() string   { return aloneHelp }
 
-func (c *gatewayCmd) Run(ctx context.Context) error    { return alone(ctx, &c.inside, "gateway", "relay") }
+func (c *gatewayCmd) Run(ctx context.Context) error {
+	return alone(ctx, &c.inside, "gateway", "relay", "monitor")
+}
 func (c *normaliserCmd) Run(ctx context.Context) error { return alone(ctx, &c.inside, "normaliser") }
 func (c *featurizerCmd) Run(ctx context.Context) error { return alone(ctx, &c.inside, "featurizer") }
 func (c *scorerCmd) Run(ctx context.Context) error     { return alone(ctx, &c.inside, "scorer") }

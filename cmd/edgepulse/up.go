@@ -58,7 +58,7 @@ func (c *upCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, &c.Config, app.Options{Name: "up", InProcess: m.InProcess(), Logger: quiet, Routes: routes})
+	a, err := app.New(ctx, &c.Config, app.Options{Name: "up", Version: version, InProcess: m.InProcess(), Logger: quiet, Routes: routes})
 	if err != nil {
 		return stopAll(err, nil, m)
 	}

@@ -19,7 +19,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/edgepulse/edgepulse/gateway"
@@ -35,6 +34,7 @@ type App struct {
 	log        *slog.Logger
 	routes     []gateway.Route
 	registry   *prometheus.Registry
+	observed   *observed
 	metrics    *stream.Metrics
 	broker     *stream.Broker
 	store      *store.Store
@@ -58,6 +58,7 @@ type namedStop struct {
 // Options of New.
 type Options struct {
 	Name      string // of the process, for the broker's connection list
+	Version   string // of the build, for edgepulse_build_info
 	InProcess nats.InProcessConnProvider
 	Logger    *slog.Logger
 	Routes    []gateway.Route // served beside the API
@@ -66,7 +67,7 @@ type Options struct {
 // New connects to broker, database and object store.
 func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, log: o.Logger, routes: o.Routes, registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.observed = newObserved(a.registry, o.Version)
 	a.metrics = stream.NewMetrics(a.registry)
 	var err error
 	if a.partitions, err = ParsePartitions(cfg.Partitions, cfg.NATS.Partitions); err != nil {
@@ -75,6 +76,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 	if a.broker, err = stream.Connect(cfg.NATS, o.Name, o.InProcess, o.Logger); err != nil {
 		return nil, err
 	}
+	a.broker.Register(a.registry)
 	a.push("broker connection", func(context.Context) error { a.broker.Close(); return nil })
 	if err := a.broker.WaitConnected(ctx); err != nil {
 		return nil, a.abort(err)
@@ -94,6 +96,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 		if a.store, err = OpenStore(ctx, cfg); err != nil {
 			return nil, a.abort(err)
 		}
+		a.registry.MustRegister(a.store.Collector())
 		a.push("database connections", func(context.Context) error { a.store.Close(); return nil })
 	}
 	return a, nil
@@ -180,6 +183,9 @@ func (a *App) Start(ctx context.Context, names ...string) error {
 			return a.abort(fmt.Errorf("start %s: %w", name, err))
 		}
 		a.push(name, stop)
+		if name != "metrics" {
+			a.observed.running.WithLabelValues(name).Set(1)
+		}
 	}
 	return nil
 }

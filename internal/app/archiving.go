@@ -29,11 +29,12 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 	if err != nil {
 		return nil, err
 	}
+	metrics := archive.NewMetrics(a.registry)
 	return a.background("archiver", func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		for _, log := range archived {
 			for _, p := range a.partitions {
-				g.Go(func() error { return a.archiveLog(ctx, log, p) })
+				g.Go(func() error { return a.archiveLog(ctx, metrics, log, p) })
 			}
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
@@ -86,17 +87,19 @@ func (a *App) storePending(ctx context.Context) error {
 
 // archiveLog keeps one partition for as long as ctx lives. An outage of the
 // object store or the database rides on the log: its lag shows, nothing is lost.
-func (a *App) archiveLog(ctx context.Context, log stream.LogName, partition int) error {
+func (a *App) archiveLog(ctx context.Context, metrics *archive.Metrics, log stream.LogName, partition int) error {
 	l := a.log.With("stage", "archiver", "log", stream.StreamName(log, partition))
 	said := ""
+	cfg := archive.Config{Log: log, Partition: partition, Metrics: metrics}
 	for {
-		ar := archive.NewArchiver(archive.Config{Log: log, Partition: partition}, a.archive, segmentIndex{a.store}, l)
+		ar := archive.NewArchiver(cfg, a.archive, segmentIndex{a.store}, l)
 		err := ar.Run(ctx, func(ctx context.Context, after uint64) (archive.Source, error) {
 			return a.follow(ctx, log, partition, after), nil
 		})
 		if ctx.Err() != nil {
 			return nil
 		}
+		metrics.Failed(cfg)
 		if err != nil && err.Error() != said {
 			said = err.Error()
 			l.Warn("archiving begins again", "error", err)

@@ -30,11 +30,12 @@ var components = map[string]starter{
 	"deliverer":  startDeliverer,
 	"projector":  startProjectors,
 	"archiver":   startArchiver,
+	"monitor":    startMonitor,
 	"metrics":    func(ctx context.Context, a *App) (func(context.Context) error, error) { return a.serveMetrics(ctx) },
 }
 
 // Everything is what `up` runs, in order of the data path, the way in last.
-var Everything = []string{"normaliser", "featurizer", "scorer", "alerter", "projector", "deliverer", "archiver", "gateway", "relay"}
+var Everything = []string{"normaliser", "featurizer", "scorer", "alerter", "projector", "deliverer", "archiver", "gateway", "relay", "monitor"}
 
 func startStage(stage func(*Config) stream.Stage) starter {
 	return func(_ context.Context, a *App) (func(context.Context) error, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/featurizer"
 	"github.com/edgepulse/edgepulse/gateway"
+	"github.com/edgepulse/edgepulse/internal/monitor"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	Window   Window              `embed:"" group:"Stages"`
 	Drain    Drain               `embed:"" prefix:"drain-" group:"Edge"`
 	Gateway  gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
+	Monitor  monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
 	Log      Log                 `embed:"" prefix:"log-" group:"Logging"`
 
 	SecretKey  string `help:"Key that seals webhook secrets: 32 bytes in hex." env:"EDGEPULSE_SECRET_KEY" placeholder:"HEX" group:"Secrets"`

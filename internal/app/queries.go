@@ -222,6 +222,7 @@ func startRelay(_ context.Context, a *App) (func(context.Context) error, error) 
 	if a.gateway == nil || a.store == nil {
 		return nil, errors.New("the relay runs beside a gateway")
 	}
+	a.observed.relay(a.registry)
 	return a.background("relay", (&relay{app: a}).run), nil
 }
 
@@ -240,7 +241,10 @@ func (r *relay) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			if _, err := r.app.store.RelayControls(ctx, 100, r.publish); err != nil && ctx.Err() == nil {
+			n, err := r.app.store.RelayControls(ctx, 100, r.publish)
+			r.app.observed.relayed.Add(float64(n))
+			if err != nil && ctx.Err() == nil {
+				r.app.observed.relayFailures.Inc()
 				r.app.log.Warn("relay waits", "error", err)
 			}
 		}

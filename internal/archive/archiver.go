@@ -40,6 +40,7 @@ type Config struct {
 	MaxBytes  int           // of a segment, about. Default 8 MiB
 	MaxAge    time.Duration // of the first message in an open segment. Default 30 s
 	Clock     Clock         // default SystemClock
+	Metrics   *Metrics      // of the process; nil counts nothing
 }
 
 // Archiver writes one partition of a log to an object store.
@@ -74,6 +75,7 @@ func (a *Archiver) Run(ctx context.Context, open func(ctx context.Context, after
 		return fmt.Errorf("resume archive of %s: %w", stream.StreamName(a.cfg.Log, a.cfg.Partition), err)
 	}
 	a.last = last
+	a.cfg.Metrics.stand(a.cfg, a.last, time.Time{})
 	source, err := open(ctx, last)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", stream.StreamName(a.cfg.Log, a.cfg.Partition), err)
@@ -153,6 +155,7 @@ func (a *Archiver) archive(ctx context.Context, messages <-chan Message, readErr
 					return err
 				}
 				age = a.cfg.Clock.After(a.cfg.MaxAge)
+				a.cfg.Metrics.stand(a.cfg, a.last, m.At)
 			}
 			if err := w.Add(m); err != nil {
 				return err
@@ -170,6 +173,7 @@ func (a *Archiver) archive(ctx context.Context, messages <-chan Message, readErr
 
 // flush writes a segment and its row.
 func (a *Archiver) flush(ctx context.Context, w *Writer) error {
+	start := time.Now()
 	data, info, err := w.Finish()
 	if err != nil {
 		return err
@@ -186,6 +190,8 @@ func (a *Archiver) flush(ctx context.Context, w *Writer) error {
 		return fmt.Errorf("index segment %s: %w", info.Name, err)
 	}
 	a.last = info.Last
+	a.cfg.Metrics.stand(a.cfg, a.last, time.Time{})
+	a.cfg.Metrics.flushed(a.cfg, info, time.Since(start))
 	a.log.Debug("segment archived", "segment", info.Name, "messages", info.Messages, "bytes", info.Bytes)
 	return nil
 }

@@ -93,3 +93,33 @@ func (s *Store) ListSegments(ctx context.Context, log stream.LogName, partition 
 	}
 	return out, nil
 }
+
+// ArchivedRoots returns the last root that an indexed segment of these logs holds,
+// by partition. It costs one step in an index each, however long the archive is.
+func (s *Store) ArchivedRoots(ctx context.Context, logs []stream.LogName, partitions int) (map[stream.LogName]map[int]uint64, error) {
+	out := map[stream.LogName]map[int]uint64{}
+	err := within(ctx, s.writer, "begin read only", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT l, p, coalesce((SELECT last_root FROM archive_segments
+				WHERE log = l AND partition = p ORDER BY first_root DESC LIMIT 1), 0)
+			FROM unnest($1::text[]) l, generate_series(0, $2::int - 1) p`, logs, partitions)
+		if err != nil {
+			return err
+		}
+		var log string
+		var partition int
+		var root int64
+		_, err = pgx.ForEachRow(rows, []any{&log, &partition, &root}, func() error {
+			name := stream.LogName(log)
+			if out[name] == nil {
+				out[name] = map[int]uint64{}
+			}
+			out[name][partition] = uint64(root)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read archived roots: %w", err)
+	}
+	return out, nil
+}
