@@ -74,8 +74,8 @@ export async function stop(child, signal = "SIGTERM") {
 
 /** World is everything up to the gateway; Edge puts the Worker in front. */
 export async function startWorld() {
-	await run("go", ["build", "-o", "bin/edgepulse", "./cmd/edgepulse"], { cwd: root });
-	await run("go", ["build", "-o", "bin/ingestdump", "./gateway/worker/test/ingestdump"], { cwd: root });
+	if (!process.env.EDGEPULSE_TEST_BUILT) await run("go", ["build", "-o", "bin/edgepulse", "./cmd/edgepulse"], { cwd: root });
+	if (!process.env.EDGEPULSE_TEST_BUILT) await run("go", ["build", "-o", "bin/ingestdump", "./gateway/worker/test/ingestdump"], { cwd: root });
 	const dir = await mkdtemp(join(tmpdir(), "edgepulse-edge-"));
 	await chmod(dir, 0o755); // PostgreSQL runs as another user where we are root
 	const data = join(dir, "data");
