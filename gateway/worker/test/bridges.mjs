@@ -62,6 +62,19 @@ export function cloudflareAPI(kv, calls = [], port = 0) {
 	}, port);
 }
 
+/** unchunk undoes the framing in which S3 clients sign a body piece by piece over plain HTTP. */
+function unchunk(req, body) {
+	if (!(req.headers["x-amz-content-sha256"] ?? "").startsWith("STREAMING-")) return body;
+	const parts = [];
+	for (let at = 0; ;) {
+		const end = body.indexOf("\r\n", at);
+		const size = parseInt(body.subarray(at, end).toString(), 16);
+		if (!(size > 0)) return Buffer.concat(parts);
+		parts.push(body.subarray(end + 2, end + 2 + size));
+		at = end + 2 + size + 2;
+	}
+}
+
 export const s3Credentials = { accessKeyId: "spill-key", secretAccessKey: "spill-secret-of-the-tests" };
 
 /** S3 at the root of an address: miniflare has it below a path, which S3 clients can't name. Every request is signed anew. */
@@ -72,7 +85,7 @@ export function s3Bridge(miniflareURL) {
 	return listen(async (req, res) => {
 		const headers = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
 		for (const name of ["range", "if-none-match", "if-match", "content-type"]) if (req.headers[name]) headers[name] = req.headers[name];
-		const body = await bytes(req);
+		const body = unchunk(req, await bytes(req));
 		const target = new URL("cdn-cgi/local/r2/s3" + req.url, miniflareURL).href;
 		const mine = turn.then(async () => {
 			const answer = await client.fetch(target, { method: req.method, headers, signal: AbortSignal.timeout(20_000), ...(body.length > 0 ? { body } : {}) });
