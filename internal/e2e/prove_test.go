@@ -87,12 +87,13 @@ func TestCrashEquivalence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer cancel()
 	w := begin(t, ctx, dose{seed: *seedFlag, owners: 2, points: 15_000, devices: 12, kills: 8, stops: 5, brokerKills: 1, lostAcks: 0.25, stall: 40 * time.Second})
 	var truths [partitions]*truth
 	check(t, w, w.equivalence(ctx, &truths))
 	check(t, w, w.rolledBack(ctx, stream.Points, 1, &truths))
+	check(t, w, w.rebuiltWhileIdle(ctx, &truths))
 	check(t, w, w.rederived(ctx, &truths))
 }
 
