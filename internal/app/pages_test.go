@@ -171,7 +171,8 @@ func TestAlertsAreFoldedByTheirLatestEvent(t *testing.T) {
 		}
 	}
 	one, err := db.Alert(ctx, w.tenant, a.String())
-	if err != nil || len(one.History) != 3 || one.History[0].State != "opened" || one.History[2].EventID != one.EventID || !one.ResolvedAt.Equal(at(14)) || one.Expected != nil {
+	if err != nil || len(one.History) != 3 || one.History[0].State != "opened" || one.History[2].EventID != one.EventID || !one.ResolvedAt.Equal(at(14)) || one.Expected != nil ||
+		one.OpenedValue == nil || *one.OpenedValue != 3 || one.OpenedExpected != nil {
 		t.Fatalf("%+v, %v", one, err)
 	}
 	if _, err := db.Alert(ctx, other.tenant, a.String()); !errors.Is(err, store.ErrNotFound) {
