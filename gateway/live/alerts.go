@@ -135,18 +135,23 @@ func (h *Hub) join(s *Subscriber, p int) joined {
 	case at.Root <= l.from:
 		return tooOld
 	}
-	s.rejoin(p)
 	first, _ := slices.BinarySearchFunc(l.ring, at, func(a alert, at Position) int {
 		if a.at.before(at) {
 			return -1
 		}
 		return 1
 	})
+	var missed []alert
 	for _, a := range l.ring[first:] {
 		if a.tenant == s.tenant {
-			s.pushAlert(a)
+			missed = append(missed, a)
 		}
 	}
+	if len(missed) > alertQueue/2 {
+		s.replace(p, missed[:alertQueue/2], false)
+		return partly
+	}
+	s.replace(p, missed, true)
 	return yes
 }
 
@@ -158,6 +163,7 @@ const (
 	notReady        // the log is not followed yet
 	tooOld          // the ring begins after the position: ask the backlog
 	ahead           // the log has not come this far
+	partly          // the queue has what it holds: come back when that is sent
 )
 
 // catchUp brings a subscriber into one partition. Events that it returns are to
@@ -166,7 +172,7 @@ func (h *Hub) catchUp(ctx context.Context, s *Subscriber, p int) (events []Event
 	switch h.join(s, p) {
 	case yes:
 		return nil, false
-	case notReady:
+	case notReady, partly:
 		return nil, true
 	case ahead:
 		h.clamp(ctx, s, p)

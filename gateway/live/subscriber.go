@@ -130,12 +130,14 @@ func (s *Subscriber) part(p int) {
 	s.wakeUp()
 }
 
-// rejoin lets the hub push a partition's alerts from now on.
-func (s *Subscriber) rejoin(p int) {
+// replace queues what a subscriber missed of a partition, and says whether the
+// hub pushes what comes from now on.
+func (s *Subscriber) replace(p int, missed []alert, joined bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leave(p)
-	s.joined[p] = true
+	s.alerts = append(s.alerts, missed...)
+	s.joined[p] = joined
 }
 
 func (s *Subscriber) leave(p int) {
@@ -247,28 +249,16 @@ func earlier(a, b time.Time) time.Time {
 // catchUp joins the partitions that are not; again says that one has to wait.
 func (s *Subscriber) catchUp(ctx context.Context) (events []Event, again bool) {
 	for p := range s.hub.partitions {
-		for !s.isJoined(p) {
-			more, wait := s.hub.catchUp(ctx, s, p)
-			events = append(events, more...)
-			if len(events) > 0 {
-				return events, true // sent before more is asked for
-			}
-			if wait && !s.reaches(p) {
-				again = true
-				break
-			}
+		if s.isJoined(p) {
+			continue
 		}
+		more, wait := s.hub.catchUp(ctx, s, p)
+		if len(more) > 0 {
+			return more, true // sent before more is asked for
+		}
+		again = again || wait
 	}
 	return events, again
-}
-
-// reaches tells whether the ring now goes back as far as the position.
-func (s *Subscriber) reaches(p int) bool {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	l := s.hub.alerts[p]
-	at, ok := s.position(p)
-	return ok && l.ready && at.Root > l.from && !(Position{Root: max(l.to, l.news) + 1}).before(at)
 }
 
 func (s *Subscriber) isJoined(p int) bool {

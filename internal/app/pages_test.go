@@ -80,18 +80,23 @@ func newWorld(t testing.TB, db *storetest.DB, name string) *world {
 // project applies entries at a root of partition 0, through the stages' own projections.
 func (w *world) project(log stream.LogName, root uint64, entries ...*schemas.Entry) {
 	w.t.Helper()
+	w.projectAt(log, 0, root, entries...)
+}
+
+func (w *world) projectAt(log stream.LogName, partition int, root uint64, entries ...*schemas.Entry) {
+	w.t.Helper()
 	var rows stream.RowSet
 	for _, e := range entries {
 		i := slices.IndexFunc(projections, func(p projected) bool { return p.log == log })
-		if err := projections[i].projection.Project(stream.Position{Root: root}, e, &rows); err != nil {
+		if err := projections[i].projection.Project(stream.Position{Partition: partition, Root: root}, e, &rows); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	from, err := w.db.Position(context.Background(), log, 0)
+	from, err := w.db.Position(context.Background(), log, partition)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.db.Apply(context.Background(), log, 0, from, root, &rows); err != nil {
+	if err := w.db.Apply(context.Background(), log, partition, from, root, &rows); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -166,7 +171,8 @@ func TestAlertsAreFoldedByTheirLatestEvent(t *testing.T) {
 		}
 	}
 	one, err := db.Alert(ctx, w.tenant, a.String())
-	if err != nil || len(one.History) != 3 || one.History[0].State != "opened" || one.History[2].EventID != one.EventID || !one.ResolvedAt.Equal(at(14)) || one.Expected != nil {
+	if err != nil || len(one.History) != 3 || one.History[0].State != "opened" || one.History[2].EventID != one.EventID || !one.ResolvedAt.Equal(at(14)) || one.Expected != nil ||
+		one.OpenedValue == nil || *one.OpenedValue != 3 || one.OpenedExpected != nil {
 		t.Fatalf("%+v, %v", one, err)
 	}
 	if _, err := db.Alert(ctx, other.tenant, a.String()); !errors.Is(err, store.ErrNotFound) {

@@ -24,8 +24,11 @@ type FoldedFilter struct {
 	DeviceID    string
 }
 
-const foldedColumns = `SELECT e.*, a.resolved_at, a.events FROM alerts a JOIN LATERAL (` + alertColumns + ` v
-	WHERE v.tenant_id = a.tenant_id AND v.event_id = a.event_id) e ON true WHERE a.tenant_id = ?`
+const foldedColumns = `SELECT e.*, a.resolved_at, a.events, o.value, o.expected, coalesce(o.explanation, '') FROM alerts a
+	JOIN LATERAL (` + alertColumns + ` v WHERE v.tenant_id = a.tenant_id AND v.event_id = a.event_id) e ON true
+	LEFT JOIN LATERAL (SELECT value, expected, explanation FROM alert_events v
+		WHERE v.tenant_id = a.tenant_id AND v.alert_id = a.alert_id AND v.ordinal = 0 LIMIT 1) o ON true
+	WHERE a.tenant_id = ?`
 
 // ListAlerts lists alerts, the last opened first.
 func (s *Store) ListAlerts(ctx context.Context, tenant schemas.ID, f FoldedFilter, pr api.PageRequest) (api.Page[api.Alert], error) {
@@ -163,8 +166,8 @@ func (s *Store) AlertsFrom(ctx context.Context, tenant schemas.ID, partition int
 func scanFolded(r pgx.Row, c *cursor) (api.Alert, error) {
 	var a api.Alert
 	var err error
-	a.AlertEvent, err = scanAlert(withMore{r, []any{&a.ResolvedAt, &a.Events}}, c)
-	a.ResolvedAt = utcPtr(a.ResolvedAt)
+	a.AlertEvent, err = scanAlert(withMore{r, []any{&a.ResolvedAt, &a.Events, &a.OpenedValue, &a.OpenedExpected, &a.OpenedExplanation}}, c)
+	a.ResolvedAt, a.OpenedValue, a.OpenedExpected = utcPtr(a.ResolvedAt), finite(a.OpenedValue), finite(a.OpenedExpected)
 	*c = cursor{List: "folded", TS: a.OpenedAt.UnixMicro(), ID: a.AlertID}
 	return a, err
 }

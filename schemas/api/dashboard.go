@@ -63,9 +63,13 @@ type SilentMetric struct {
 // Alert is the latest event of an alert with what its events add up to.
 type Alert struct {
 	AlertEvent
-	ResolvedAt *time.Time   `json:"resolved_at"` // event time
-	Events     int          `json:"events"`
-	History    []AlertEvent `json:"history,omitempty"` // oldest first, with deliveries; of one alert only
+	ResolvedAt *time.Time `json:"resolved_at"` // event time
+	Events     int        `json:"events"`
+	// What it was opened for: the latest event may be of the calm that ended it.
+	OpenedValue       *float64     `json:"opened_value"`
+	OpenedExpected    *float64     `json:"opened_expected"`
+	OpenedExplanation string       `json:"opened_explanation,omitempty"`
+	History           []AlertEvent `json:"history,omitempty"` // oldest first, with deliveries; of one alert only
 }
 
 // Series is a metric over a range, cut for a chart.
