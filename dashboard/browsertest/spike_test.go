@@ -59,11 +59,21 @@ func TestSpike(t *testing.T) {
 	chart.picture("spike-desktop-light")
 	list.picture("spike-phone-light")
 
-	// From the notice to the alert: its way back to the very bytes.
-	eval[any](chart, `document.querySelector('.toast a').click()`)
-	chart.wait("trace", `location.pathname.startsWith('/alerts/') && document.querySelector('pre.code')?.innerText.includes('95')`)
+	// From there to the alert: its way back to the very bytes.
+	var alerts struct {
+		Data []struct {
+			AlertID string `json:"alert_id"`
+		}
+	}
+	until(t, 30*time.Second, "alert", func() bool {
+		call(t, "GET", "/v1/alerts?label=spike&limit=1&metric_id="+metric, nil, &alerts)
+		return len(alerts.Data) == 1
+	})
+	chart.visit("/alerts/" + alerts.Data[0].AlertID)
+	chart.wait("trace", `document.querySelector('pre.code')?.innerText.includes('95')`)
 	chart.wait("stages", `['received', 'stored', 'scored', 'decided'].every(s => document.querySelector('.clock')?.innerText.includes(s))`)
 	chart.wait("delivery", `document.querySelector('.outcome.delivered')`)
+	t.Logf("the service's own clock: %q", chart.text(".clock"))
 	chart.picture("spike-alert-desktop-light")
 }
 

@@ -137,9 +137,9 @@ export interface AlertEvent extends Judgement {
 // An alert is its latest event, folded over its history.
 export interface Alert extends AlertEvent {
   resolved_at?: string | null
-  opened_value?: number
+  opened_value?: number | null
   opened_expected?: number | null
-  opened_explanation?: string
+  opened_explanation?: string | null
   events: number
   history?: AlertEvent[]
 }

@@ -18,6 +18,7 @@ export interface Drawn {
   reset: () => void
   pick: (s: Score | undefined) => void
   point: (index: number | null) => void
+  dragging: boolean
 }
 
 const font = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif'
@@ -72,13 +73,17 @@ const axis = (d: Drawn): uPlot.Axis => ({
   ticks: { show: false },
 })
 
+// The plots share the cursor, so one drag selects in both: it counts once.
 function dragged(d: Drawn): (u: uPlot) => void {
   return (u) => {
     if (u.select.width < 6) return
+    const first = !d.dragging
+    d.dragging = true
+    queueMicrotask(() => (d.dragging = false))
     const from = u.posToVal(u.select.left, 'x')
     const to = u.posToVal(u.select.left + u.select.width, 'x')
     u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-    d.zoom(from, Math.max(to, from + 1))
+    if (first) d.zoom(from, Math.max(to, from + 1))
   }
 }
 
