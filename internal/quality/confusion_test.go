@@ -59,6 +59,7 @@ type anomaly struct {
 	group    string
 	step     int64 // µs
 	detected bool  // a warning between its start and slackSteps after its end
+	noticed  bool  // at least an info, whose threshold is one lower
 	first    schemas.Label
 	alert    schemas.Label // of the last such warning: what an alert shows at the end
 	final    schemas.Label // of the last verdict that bears a label: revisions included
@@ -165,6 +166,7 @@ func (s *series) match(a *anomaly) {
 		if v.ts < from || v.ts > to {
 			continue
 		}
+		a.noticed = a.noticed || v.severity >= schemas.Severity_SEVERITY_INFO
 		if v.severity >= schemas.Severity_SEVERITY_WARNING {
 			if !a.detected {
 				a.detected, a.first, a.delay = true, v.label, max(v.ts-a.Start, 0)
@@ -280,9 +282,13 @@ func (r *report) print() {
 	}
 }
 
-// sizes prints detection by group, and by magnitude or length.
+// sizes prints detection by group, and by magnitude or length: a warning, and
+// whether at least an info said it. Magnitudes are in standard deviations of the
+// metric's own noise; who knew that noise would see all of them. The threshold of a
+// warning is set for one false alarm a week on recorded metrics, whose tails are
+// heavier than those simulated here: it costs these.
 func (r *report) sizes() {
-	type row struct{ total, detected int }
+	type row struct{ total, detected, noticed int }
 	rows := map[string]*row{}
 	for _, a := range r.all {
 		for _, key := range []string{"by fleet  " + a.Label.String() + " " + a.group, "by size   " + a.Label.String() + " " + a.size()} {
@@ -293,6 +299,9 @@ func (r *report) sizes() {
 			if a.detected {
 				rows[key].detected++
 			}
+			if a.noticed {
+				rows[key].noticed++
+			}
 		}
 	}
 	var b strings.Builder
@@ -302,7 +311,8 @@ func (r *report) sizes() {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		fmt.Fprintf(&b, "%-40s %4d of %4d = %.3f\n", k, rows[k].detected, rows[k].total, share(rows[k].detected, rows[k].total))
+		fmt.Fprintf(&b, "%-40s %4d of %4d = %.3f, noticed %.3f\n", k, rows[k].detected, rows[k].total,
+			share(rows[k].detected, rows[k].total), share(rows[k].noticed, rows[k].total))
 	}
 	r.t.Log("detection\n" + b.String())
 }
