@@ -135,15 +135,16 @@ func (h *Hub) join(s *Subscriber, p int) joined {
 	case at.Root <= l.from:
 		return tooOld
 	}
-	first, _ := slices.BinarySearchFunc(l.ring, at, func(a alert, at Position) int {
-		if a.at.before(at) {
+	// By root alone: within one, each tenant's events are counted from 0.
+	first, _ := slices.BinarySearchFunc(l.ring, at.Root, func(a alert, root uint64) int {
+		if a.at.Root < root {
 			return -1
 		}
 		return 1
 	})
 	var missed []alert
 	for _, a := range l.ring[first:] {
-		if a.tenant == s.tenant {
+		if a.tenant == s.tenant && !a.at.before(at) {
 			missed = append(missed, a)
 		}
 	}
