@@ -29,25 +29,34 @@ func (b *Broker) Status(ctx context.Context) ([]LogStatus, error) {
 	var out []LogStatus
 	for _, spec := range Topology {
 		for p := range b.cfg.Partitions {
-			s, err := b.js.Stream(ctx, StreamName(spec.Name, p))
+			st, err := b.StatusOf(ctx, spec.Name, p)
 			if err != nil {
-				return nil, fmt.Errorf("look up %s: %w", StreamName(spec.Name, p), err)
-			}
-			info := s.CachedInfo()
-			st := LogStatus{Log: spec.Name, Partition: p, Messages: info.State.Msgs, Bytes: info.State.Bytes,
-				MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime}
-			st.Root = info.State.LastSeq
-			if spec.Name != Ingest {
-				m, c, err := b.lastMark(ctx, spec.Name, p)
-				if err != nil {
-					return nil, err
-				}
-				st.Root, st.Epoch, st.Owner = m.to, m.epoch, c.GetOwner()
+				return nil, err
 			}
 			out = append(out, st)
 		}
 	}
 	return out, nil
+}
+
+// StatusOf looks at one log's partition.
+func (b *Broker) StatusOf(ctx context.Context, log LogName, p int) (LogStatus, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, p))
+	if err != nil {
+		return LogStatus{}, fmt.Errorf("look up %s: %w", StreamName(log, p), err)
+	}
+	info := s.CachedInfo()
+	st := LogStatus{Log: log, Partition: p, Messages: info.State.Msgs, Bytes: info.State.Bytes,
+		MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime}
+	st.Root = info.State.LastSeq
+	if spec, _ := Spec(log); spec.From != "" {
+		m, c, err := b.lastMark(ctx, log, p)
+		if err != nil {
+			return LogStatus{}, err
+		}
+		st.Root, st.Epoch, st.Owner = m.to, m.epoch, c.GetOwner()
+	}
+	return st, nil
 }
 
 // End is the last root a log's partition covers; for a log of truth, its last sequence.
@@ -88,10 +97,11 @@ func (b *Broker) Scan(ctx context.Context, log LogName, partition int, from, to 
 // In a log of truth every message is a root of its own, its stream sequence; a
 // derived log carries the roots of INGEST.
 type Message struct {
-	From, To uint64
-	At       time.Time // when the broker stored the message
-	Payload  []byte
-	Roots    []RootEntries
+	From, To    uint64
+	At          time.Time // when the broker stored the message
+	FoldVersion uint32    // that made the entries; 0 in a log of truth
+	Payload     []byte
+	Roots       []RootEntries
 }
 
 // RootEntries are the entries of one root, in order.
