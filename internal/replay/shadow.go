@@ -263,16 +263,23 @@ func (s *Shadow) Run(ctx context.Context, o RunOptions) error {
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	speed := &pace{speed: o.Speed}
-	var partitions []int
 	for _, part := range s.Plan.Parts {
-		partitions = append(partitions, part.Partition)
 		g.Go(func() error { return s.publish(gctx, part, speed) })
 	}
 	metrics := stream.NewMetrics(prometheus.NewRegistry())
+	folder := stream.Below(s.deps.Snapshots, stream.ShadowFolder(s.Name))
 	for _, stage := range s.deps.Stages {
 		stage.From, stage.To = stage.From.In(s.Name), stage.To.In(s.Name)
-		r := stream.NewRunner(stage, o.Runner, s.deps.Broker, stream.Below(s.deps.Snapshots, stream.ShadowFolder(s.Name)), metrics, o.Logger, partitions)
-		g.Go(func() error { return r.Run(gctx) })
+		for _, part := range s.Plan.Parts {
+			r := stream.NewRunner(stage, o.Runner, s.deps.Broker, folder, metrics, o.Logger, []int{part.Partition})
+			g.Go(func() error {
+				// Its seed may lie beyond where the stage before it begins.
+				if err := s.covers(gctx, stage.From, part.Partition, part.Seeds[stage.Name].Root); err != nil {
+					return err
+				}
+				return r.Run(gctx)
+			})
+		}
 	}
 	finished := false
 	g.Go(func() error {
@@ -285,6 +292,18 @@ func (s *Shadow) Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	return nil
+}
+
+// covers waits until a log of the shadow has reached a root.
+func (s *Shadow) covers(ctx context.Context, log stream.LogName, partition int, root uint64) error {
+	for {
+		if end, err := s.deps.Broker.End(ctx, log, partition); err == nil && end >= root {
+			return nil
+		}
+		if err := wait(ctx, look/3); err != nil {
+			return err
+		}
+	}
 }
 
 // publish appends the roots that are missing in one partition.
