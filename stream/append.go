@@ -76,13 +76,13 @@ func (b *Broker) appendAll(ctx context.Context, log LogName, partition int, msgs
 	return fmt.Errorf("append to %s: %w", StreamName(log, partition), failed)
 }
 
-// RootAt is the first root of INGEST that was stored at or after an instant, one
-// beyond the last when all are older; and the first root that is still there.
-func (b *Broker) RootAt(ctx context.Context, partition int, t time.Time) (root, first uint64, err error) {
-	name := StreamName(Ingest, partition)
+// RootAt is the first root of a log of truth that was stored at or after an
+// instant, one beyond the last when all are older.
+func (b *Broker) RootAt(ctx context.Context, log LogName, partition int, t time.Time) (uint64, error) {
+	name := StreamName(log, partition)
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {
-		return 0, 0, fmt.Errorf("look up log %s: %w", name, err)
+		return 0, fmt.Errorf("look up log %s: %w", name, err)
 	}
 	st := s.CachedInfo().State
 	n := int(st.LastSeq + 1 - st.FirstSeq)
@@ -98,7 +98,7 @@ func (b *Broker) RootAt(ctx context.Context, partition int, t time.Time) (root, 
 		return !msg.Time.Before(t)
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("find root of %s at %s: %w", name, t.UTC().Format(time.RFC3339), err)
+		return 0, fmt.Errorf("find root of %s at %s: %w", name, t.UTC().Format(time.RFC3339), err)
 	}
-	return st.FirstSeq + uint64(i), st.FirstSeq, nil
+	return st.FirstSeq + uint64(i), nil
 }

@@ -136,7 +136,12 @@ var ErrNoRoot = errors.New("root is not in the log")
 
 // ReadRoot returns the bytes of one INGEST message, and when it was stored.
 func (b *Broker) ReadRoot(ctx context.Context, partition int, root uint64) ([]byte, time.Time, error) {
-	s, err := b.js.Stream(ctx, StreamName(Ingest, partition))
+	return b.ReadMessage(ctx, Ingest, partition, root)
+}
+
+// ReadMessage is ReadRoot for any log of truth.
+func (b *Broker) ReadMessage(ctx context.Context, log LogName, partition int, root uint64) ([]byte, time.Time, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("look up log: %w", err)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -72,9 +73,22 @@ func TestReplay(t *testing.T) {
 	w.archived(t, ctx)
 	t.Logf("%s: archived", time.Since(began).Round(time.Second))
 	w.replays(t, "0 differ", "verify")
+
+	// A broker that has lost all it had.
+	w.stopOwners()
+	w.kill("gateway")
+	w.kill("nats")
+	fail(t, w, os.RemoveAll(filepath.Join(w.dir, "nats")))
+	w.start(t, "nats")
+	fail(t, w, waitFor(ctx, "the broker answers", func() bool { return w.broker.Provision(ctx) == nil }))
+	w.replays(t, "start the service", "recover", "--yes")
+	w.start(t, "gateway")
+	w.startAll(t, ctx)
 	fail(t, w, l.advance(ctx))
+	t.Logf("%s: recovered", time.Since(began).Round(time.Second))
 	_, err = w.verify(ctx, l)
 	fail(t, w, err)
+	t.Logf("%s: still equal", time.Since(began).Round(time.Second))
 }
 
 // replays runs a command that must succeed and say something.
@@ -136,15 +150,14 @@ func (w *world) archived(t *testing.T, ctx context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p := range partitions {
-		end, err := w.broker.End(ctx, stream.Ingest, p)
-		if err != nil {
-			t.Fatal(err)
+	for _, log := range []stream.LogName{stream.Ingest, stream.Deliveries} {
+		for p := range partitions {
+			end := w.end(t, ctx, log, p)
+			until(t, ctx, "everything is archived", func() bool {
+				_, err := archive.ReadRoot(ctx, blobs, log, p, end)
+				return err == nil
+			})
 		}
-		until(t, ctx, "everything is archived", func() bool {
-			_, err := archive.ReadRoot(ctx, blobs, stream.Ingest, p, end)
-			return err == nil
-		})
 	}
 }
 

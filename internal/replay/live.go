@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -24,7 +23,7 @@ var ErrLost = errors.New("the log ends below roots that the archive holds")
 // there is room.
 func (d Deps) CheckLive(ctx context.Context, p *Plan) error {
 	for _, part := range p.Parts {
-		s, err := openSource(ctx, d.Broker, d.Archive, part.Partition)
+		s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
 		if err != nil {
 			return err
 		}
@@ -48,17 +47,14 @@ func (d Deps) CheckLive(ctx context.Context, p *Plan) error {
 
 // sameAsLog compares the archived bytes of a root with the log's, where both have it.
 func (s *source) sameAsLog(ctx context.Context, root uint64) error {
-	if _, ok := s.segment(root); !ok {
-		return nil
+	m, ok, err := s.archivedBytes(ctx, root)
+	if err != nil || !ok {
+		return err
 	}
-	live, _, err := s.broker.ReadRoot(ctx, s.partition, root)
+	live, _, err := s.broker.ReadMessage(ctx, s.of, s.partition, root)
 	if errors.Is(err, stream.ErrNoRoot) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	m, err := archive.ReadRoot(ctx, s.blobs, stream.Ingest, s.partition, root)
 	if err != nil {
 		return err
 	}
@@ -82,7 +78,7 @@ func (d Deps) Live(ctx context.Context, p *Plan, speed float64, progress func(Pr
 	once := &pace{speed: speed}
 	for _, part := range p.Parts {
 		g.Go(func() error {
-			s, err := openSource(ctx, d.Broker, d.Archive, part.Partition)
+			s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
 			if err != nil {
 				return err
 			}

@@ -113,7 +113,7 @@ func (d Deps) Plan(ctx context.Context, r Request) (*Plan, error) {
 }
 
 func (d Deps) part(ctx context.Context, partition int, r Request) (Part, error) {
-	s, err := openSource(ctx, d.Broker, d.Archive, partition)
+	s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, partition)
 	if err != nil {
 		return Part{}, err
 	}
@@ -159,7 +159,7 @@ func (d Deps) seed(ctx context.Context, p *Plan, shadow string) error {
 		if limit == 0 {
 			part.Why = "no snapshot of every stage is retained below the range"
 		}
-		s, err := openSource(ctx, d.Broker, d.Archive, part.Partition)
+		s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
 		if err != nil {
 			return err
 		}

@@ -160,8 +160,8 @@ func (s *Shadow) provision(ctx context.Context, maxBytes int64) error {
 			}
 			err := s.deps.Broker.MakeShadowLog(ctx, log.In(s.Name), part.Partition, o)
 			if errors.Is(err, stream.ErrNoRoom) {
-				err = fmt.Errorf("%w: its logs reserve %d MiB; give the broker more (max_file_store, for `nats` --max-bytes), let the live logs reserve less (EDGEPULSE_LOG_MAX_BYTES), "+
-					"replay a shorter range, or set EDGEPULSE_SHADOW_MAX_BYTES", err, reserved>>20)
+				err = fmt.Errorf("%w: its logs reserve %d MiB; drop another shadow, replay a shorter range, set EDGEPULSE_SHADOW_MAX_BYTES, or give the broker "+
+					"more (max_file_store; `edgepulse nats --max-bytes`; `up` takes half of what is free)", err, reserved>>20)
 				if !s.Resumed {
 					err = errors.Join(err, s.deps.Drop(ctx, s.Name))
 				}
@@ -320,7 +320,7 @@ func (s *Shadow) publish(ctx context.Context, part Part, speed *pace) error {
 		if end >= part.To {
 			return moved, nil
 		}
-		src, err := openSource(ctx, s.deps.Broker, s.deps.Archive, part.Partition)
+		src, err := openSource(ctx, s.deps.Broker, s.deps.Archive, stream.Ingest, part.Partition)
 		if err != nil {
 			return moved, err
 		}

@@ -11,26 +11,27 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// source reads the messages of one partition of INGEST, archived or not.
+// source reads the messages of one partition of a log of truth, archived or not.
 type source struct {
 	broker    *stream.Broker
 	blobs     stream.Blobs // nil = there is no archive
+	of        stream.LogName
 	partition int
 	segments  []archive.Segment
 	archived  uint64 // last root of the archive
 	log       stream.LogStatus
 }
 
-func openSource(ctx context.Context, b *stream.Broker, blobs stream.Blobs, partition int) (*source, error) {
-	s := &source{broker: b, blobs: blobs, partition: partition}
+func openSource(ctx context.Context, b *stream.Broker, blobs stream.Blobs, log stream.LogName, partition int) (*source, error) {
+	s := &source{broker: b, blobs: blobs, of: log, partition: partition}
 	var err error
-	if s.log, err = b.StatusOf(ctx, stream.Ingest, partition); err != nil {
+	if s.log, err = b.StatusOf(ctx, log, partition); err != nil {
 		return nil, err
 	}
 	if blobs == nil {
 		return s, nil
 	}
-	if s.segments, err = archive.Segments(ctx, blobs, stream.Ingest, partition); err != nil {
+	if s.segments, err = archive.Segments(ctx, blobs, log, partition); err != nil {
 		return nil, err
 	}
 	for _, g := range s.segments {
@@ -40,7 +41,7 @@ func openSource(ctx context.Context, b *stream.Broker, blobs stream.Blobs, parti
 }
 
 // name is the log that the source stands for.
-func (s *source) name() string { return stream.StreamName(stream.Ingest, s.partition) }
+func (s *source) name() string { return stream.StreamName(s.of, s.partition) }
 
 // last is the newest root that can be read.
 func (s *source) last() uint64 { return max(s.log.LastSeq, s.archived) }
@@ -57,16 +58,10 @@ func (s *source) segment(root uint64) (archive.Segment, bool) {
 }
 
 // rootAt is the first root that was stored at or after an instant, one beyond
-// the last when all are older.
+// the last when all are older. The archive is asked first: the times of a log
+// that was recovered from it are those of the recovery.
 func (s *source) rootAt(ctx context.Context, t time.Time) (uint64, error) {
-	root, first, err := s.broker.RootAt(ctx, s.partition, t)
-	if err != nil {
-		return 0, err
-	}
-	if root > first || first <= 1 || len(s.segments) == 0 {
-		return root, nil
-	}
-	// All that the log still holds is younger: the root is in the archive.
+	var err error
 	i := sort.Search(len(s.segments), func(i int) bool {
 		if err != nil {
 			return true
@@ -82,11 +77,12 @@ func (s *source) rootAt(ctx context.Context, t time.Time) (uint64, error) {
 		return 0, fmt.Errorf("find root of %s at %s: %w", s.name(), t.Format(time.RFC3339), err)
 	}
 	if i == len(s.segments) {
-		return root, nil
+		root, err := s.broker.RootAt(ctx, s.of, s.partition, t)
+		return max(root, s.archived+1), err
 	}
 	r, err := archive.OpenSegment(ctx, s.blobs, s.segments[i].Name)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("find root of %s at %s: %w", s.name(), t.Format(time.RFC3339), err)
 	}
 	defer r.Close()
 	info := r.Info()
@@ -156,7 +152,7 @@ func (s *source) eachOfLog(ctx context.Context, first, last uint64, take func(ar
 	if s.log.Messages == 0 || s.log.FirstSeq > first || s.log.LastSeq < last {
 		return fmt.Errorf("%w: %s, root %d; the log holds %d to %d, the archive ends at %d", errMissing, s.name(), first, s.log.FirstSeq, s.log.LastSeq, s.archived)
 	}
-	return s.broker.Follow(ctx, stream.Ingest, s.partition, first-1, func(m stream.Message) (bool, error) {
+	return s.broker.Follow(ctx, s.of, s.partition, first-1, func(m stream.Message) (bool, error) {
 		err := take(archive.Message{Root: m.To, At: m.At, Payload: m.Payload})
 		return m.To >= last, err
 	})
