@@ -89,14 +89,14 @@ func TestShadowGoesOnFromSnapshots(t *testing.T) {
 	blobs, copies := dirBlobs{t.TempDir()}, dirBlobs{t.TempDir()}
 	stages := testStages()
 	var payloads [][]byte
-	for n := range 60 {
+	for n := range 62 {
 		payloads = append(payloads, group(t, tick(int64(n)), tick(int64(5*n))))
 	}
 	// The newest snapshots below the range stand at different roots.
 	for _, step := range []struct {
 		last      int
 		snapshots string
-	}{{20, "ab"}, {40, "b"}, {60, ""}} {
+	}{{20, "ab"}, {40, "b"}, {60, ""}, {62, "ab"}} {
 		end, err := b.End(ctx, Ingest, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestShadowGoesOnFromSnapshots(t *testing.T) {
 			}
 		}
 	}
-	if err := b.AppendAt(ctx, Ingest.In("x"), 0, limit+1, payloads[limit:]); err != nil {
+	if err := b.AppendAt(ctx, Ingest.In("x"), 0, limit+1, payloads[limit:to]); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.AppendAt(ctx, Ingest.In("x"), 0, limit+1, payloads[limit:limit+1]); err == nil {

@@ -88,6 +88,9 @@ func TestReplay(t *testing.T) {
 	t.Logf("%s: recovered", time.Since(began).Round(time.Second))
 	_, err = w.verify(ctx, l)
 	fail(t, w, err)
+	if distinct, total := w.inbox.counts(); distinct != total {
+		t.Errorf("%d webhooks arrived for %d ids: the recovery repeated some", total, distinct)
+	}
 	t.Logf("%s: still equal", time.Since(began).Round(time.Second))
 }
 
