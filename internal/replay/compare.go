@@ -53,21 +53,22 @@ func (s *Shadow) Compare(ctx context.Context) ([]Comparison, error) {
 // liveLag is how long the live stages may stand still below the range's end.
 const liveLag = time.Minute
 
-// reached waits until a log covers a root.
+// reached waits until a log covers a root. A broker that is slow to answer is
+// asked again.
 func (d Deps) reached(ctx context.Context, log stream.LogName, partition int, root uint64) error {
 	since, before := time.Now(), uint64(0)
 	for {
 		end, err := d.Broker.End(ctx, log, partition)
-		if err != nil {
-			return err
-		}
-		if end >= root {
+		switch {
+		case err != nil:
+			if ctx.Err() != nil || time.Since(since) > liveLag {
+				return err
+			}
+		case end >= root:
 			return nil
-		}
-		if end != before {
+		case end != before:
 			since, before = time.Now(), end
-		}
-		if time.Since(since) > liveLag {
+		case time.Since(since) > liveLag:
 			return fmt.Errorf("log %s is at root %d and does not reach root %d: is its stage running? (`edgepulse status`)", stream.StreamName(log, partition), end, root)
 		}
 		if err := wait(ctx, look); err != nil {
