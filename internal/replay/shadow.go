@@ -242,6 +242,9 @@ func (s *Shadow) Progress(ctx context.Context) (Progress, error) {
 	return out, nil
 }
 
+// mendFull is what to do about a shadow whose logs were made too small.
+const mendFull = "drop the shadow and replay again with a larger EDGEPULSE_SHADOW_MAX_BYTES, or without it"
+
 // RunOptions of Shadow.Run.
 type RunOptions struct {
 	Speed    float64 // times the original pace; 0 = as fast as it goes
@@ -310,7 +313,7 @@ func (s *Shadow) covers(ctx context.Context, log stream.LogName, partition int, 
 func (s *Shadow) publish(ctx context.Context, part Part, speed *pace) error {
 	log := stream.Ingest.In(s.Name)
 	before := uint64(0)
-	return persist(ctx, func() (bool, error) {
+	err := persist(ctx, func() (bool, error) {
 		end, err := s.deps.Broker.End(ctx, log, part.Partition)
 		if err != nil {
 			return false, fmt.Errorf("%w: %w", errPublish, err)
@@ -328,6 +331,10 @@ func (s *Shadow) publish(ctx context.Context, part Part, speed *pace) error {
 			return s.deps.Broker.AppendAt(ctx, log, part.Partition, w.roots[0], w.payloads)
 		})
 	})
+	if errors.Is(err, stream.ErrLogFull) {
+		return fmt.Errorf("%w: %s", err, mendFull)
+	}
+	return err
 }
 
 // watch reports progress until all is folded; one that stands still is an error
@@ -348,7 +355,7 @@ func (s *Shadow) watch(ctx context.Context, report func(Progress)) error {
 			}
 			if time.Since(since) > pause {
 				if full := s.full(ctx); full != "" {
-					return fmt.Errorf("log %s: %w: set EDGEPULSE_SHADOW_MAX_BYTES, drop the shadow and replay again", full, stream.ErrLogFull)
+					return fmt.Errorf("log %s: %w: %s", full, stream.ErrLogFull, mendFull)
 				}
 			}
 		}
