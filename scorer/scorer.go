@@ -154,6 +154,7 @@ func (f *Fold) emitScore(e *schemas.Features, m *metric, v *Verdict, out *stream
 			f.score.Contributors = append(f.score.Contributors, &schemas.Contribution{Name: c.Channel, Share: c.Share})
 		}
 	}
+	sin(&f.score)
 	out.Emit(&f.emit)
 }
 

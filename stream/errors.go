@@ -20,7 +20,9 @@ func (e *HaltError) Error() string {
 
 func halt(log LogName, partition int, format string, args ...any) error {
 	h := &HaltError{Log: StreamName(log, partition), Reason: fmt.Sprintf(format, args...)}
-	if spec, _ := Spec(log); spec.Truth {
+	if shadow, _ := log.split(); shadow != "" {
+		h.Mend = fmt.Sprintf("run `edgepulse replay drop %s` and replay again", shadow)
+	} else if spec, _ := Spec(log); spec.Truth {
 		h.Mend = "restore this log from its archive, or every log and snapshot from one backup"
 	} else {
 		h.Mend = fmt.Sprintf("run `edgepulse rebuild %s` to derive it again", log)

@@ -30,7 +30,7 @@ func (b *Broker) Status(ctx context.Context) ([]LogStatus, error) {
 	var out []LogStatus
 	for _, spec := range Topology {
 		for p := range b.cfg.Partitions {
-			st, err := b.Look(ctx, LogStatus{Log: spec.Name, Partition: p})
+			st, err := b.StatusOf(ctx, spec.Name, p)
 			if err != nil {
 				return nil, err
 			}
@@ -51,8 +51,9 @@ func (b *Broker) Look(ctx context.Context, before LogStatus) (LogStatus, error) 
 	info := s.CachedInfo()
 	st := LogStatus{Log: before.Log, Partition: before.Partition, Messages: info.State.Msgs, Bytes: info.State.Bytes,
 		MaxBytes: info.Config.MaxBytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq, LastAt: info.State.LastTime, Created: info.Created}
+	spec, _ := Spec(st.Log)
 	switch {
-	case st.Log == Ingest:
+	case spec.From == "": // INGEST, or that of a shadow: a message is a root
 		st.Root = info.State.LastSeq
 	case st.LastSeq == before.LastSeq && st.Created.Equal(before.Created):
 		st.Root, st.Epoch, st.Owner = before.Root, before.Epoch, before.Owner
@@ -66,10 +67,15 @@ func (b *Broker) Look(ctx context.Context, before LogStatus) (LogStatus, error) 
 	return st, nil
 }
 
+// StatusOf looks at one stream for the first time.
+func (b *Broker) StatusOf(ctx context.Context, log LogName, partition int) (LogStatus, error) {
+	return b.Look(ctx, LogStatus{Log: log, Partition: partition})
+}
+
 // StoredAt is when the broker stored a message of a log of truth; ErrNoRoot when
 // it is not there any more.
 func (b *Broker) StoredAt(ctx context.Context, log LogName, partition int, seq uint64) (time.Time, error) {
-	_, at, err := b.readMessage(ctx, log, partition, seq)
+	_, at, err := b.ReadMessage(ctx, log, partition, seq)
 	return at, err
 }
 
@@ -111,10 +117,11 @@ func (b *Broker) Scan(ctx context.Context, log LogName, partition int, from, to 
 // In a log of truth every message is a root of its own, its stream sequence; a
 // derived log carries the roots of INGEST.
 type Message struct {
-	From, To uint64
-	At       time.Time // when the broker stored the message
-	Payload  []byte
-	Roots    []RootEntries
+	From, To    uint64
+	At          time.Time // when the broker stored the message
+	FoldVersion uint32    // that made the entries; 0 in a log of truth
+	Payload     []byte
+	Roots       []RootEntries
 }
 
 // RootEntries are the entries of one root, in order.
@@ -149,10 +156,11 @@ var ErrNoRoot = errors.New("root is not in the log")
 
 // ReadRoot returns the bytes of one INGEST message, and when it was stored.
 func (b *Broker) ReadRoot(ctx context.Context, partition int, root uint64) ([]byte, time.Time, error) {
-	return b.readMessage(ctx, Ingest, partition, root)
+	return b.ReadMessage(ctx, Ingest, partition, root)
 }
 
-func (b *Broker) readMessage(ctx context.Context, log LogName, partition int, seq uint64) ([]byte, time.Time, error) {
+// ReadMessage is ReadRoot for any log of truth.
+func (b *Broker) ReadMessage(ctx context.Context, log LogName, partition int, seq uint64) ([]byte, time.Time, error) {
 	s, err := b.js.Stream(ctx, StreamName(log, partition))
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("look up log: %w", err)

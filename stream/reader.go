@@ -27,6 +27,7 @@ type reader struct {
 	log       LogName
 	partition int
 	truth     bool   // roots are the log's own sequences
+	ingest    bool   // messages are groups, not commits
 	pos       uint64 // last root handed out
 
 	expect    uint64 // stream sequence of the next message
@@ -39,7 +40,7 @@ type reader struct {
 
 func newReader(b *Broker, log LogName, partition int, pos uint64) *reader {
 	spec, _ := Spec(log)
-	return &reader{b: b, log: log, partition: partition, truth: spec.Truth, pos: pos}
+	return &reader{b: b, log: log, partition: partition, truth: spec.Truth, ingest: spec.Truth && spec.From == "", pos: pos}
 }
 
 // run reads until ctx ends or the log proves changed. A broker that does not
@@ -160,7 +161,7 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message
 		return errReseek
 	}
 	var c Message
-	if r.log == Ingest {
+	if r.ingest {
 		c = r.ingestChunk(seq, msg)
 	} else if c, err = r.commitChunk(seq, msg.Data()); err != nil {
 		return r.orRebuilt(ctx, err)
@@ -196,11 +197,15 @@ func (r *reader) orRebuilt(ctx context.Context, fault error) error {
 	return fault
 }
 
-// ingestChunk makes a chunk of one INGEST message: its sequence is the root.
+// ingestChunk makes a chunk of one INGEST message: its sequence is the root. A
+// re-publication of a root below it is an empty group to every reader, the
+// archiver included: its bytes stand under the original root, and an archive
+// that repeated them without the header would fold them a second time.
 func (r *reader) ingestChunk(seq uint64, msg jetstream.Msg) Message {
 	c := Message{From: seq - 1, To: seq, Payload: msg.Data()}
 	if h := msg.Headers(); h != nil {
-		if original, err := strconv.ParseUint(h.Get(OriginalRootHeader), 10, 64); err == nil && original <= r.pos {
+		if original, err := strconv.ParseUint(h.Get(OriginalRootHeader), 10, 64); err == nil && original < seq {
+			c.Payload = nil
 			return c
 		}
 	}
@@ -239,7 +244,7 @@ func (r *reader) commitChunk(seq uint64, payload []byte) (Message, error) {
 	if r.truth {
 		return Message{From: seq - 1, To: seq, Payload: payload, Roots: []RootEntries{{Root: seq, Entries: commit.Facts}}}, nil
 	}
-	c := Message{From: max(commit.From, r.pos), To: commit.To, Payload: payload}
+	c := Message{From: max(commit.From, r.pos), To: commit.To, FoldVersion: commit.FoldVersion, Payload: payload}
 	for _, o := range commit.Outputs {
 		if o.Root > r.pos || faultNoClip {
 			c.Roots = append(c.Roots, RootEntries{Root: o.Root, Entries: o.Entries})

@@ -26,6 +26,8 @@ package stream
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -81,9 +83,47 @@ const (
 // StreamName is the JetStream stream of a log's partition.
 func StreamName(log LogName, partition int) string { return fmt.Sprintf("%s_%d", log, partition) }
 
-// Subject is the one subject of that stream.
+// Subject is the one subject of that stream. Those of shadows have a first token
+// of their own, so that rights on it can be given and withheld.
 func Subject(log LogName, partition int) string {
+	if shadow, base := log.split(); shadow != "" {
+		return fmt.Sprintf("shadow.%s.%s.%d", shadow, lower(base), partition)
+	}
 	return fmt.Sprintf("%s.%d", lower(log), partition)
+}
+
+// A shadow is a second set of the logs from INGEST to ALERTS, filled by a replay:
+// SHADOW_<name>_INGEST_<p> and so on, with the roots of the live ones. Its logs
+// are LogNames like any other, so the same reader, runner and commits work on
+// them. Nobody projects or delivers from a shadow, and dropping it loses nothing.
+const (
+	shadowPrefix   = "SHADOW_"
+	shadowSubjects = "shadow.>"
+)
+
+var shadowName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// In names a log of a shadow; of the live set when shadow is empty.
+func (l LogName) In(shadow string) LogName {
+	if shadow == "" {
+		return l
+	}
+	return LogName(shadowPrefix + shadow + "_" + string(l))
+}
+
+// split is the reverse of In.
+func (l LogName) split() (shadow string, base LogName) {
+	rest, ok := strings.CutPrefix(string(l), shadowPrefix)
+	if !ok {
+		return "", l
+	}
+	name, log, _ := strings.Cut(rest, "_") // a shadow's name has no underscore
+	return name, LogName(log)
+}
+
+// Shadowed are the logs that a shadow has, in the order of the data path.
+func Shadowed() []LogName {
+	return append([]LogName{Ingest}, Downstream(Points)...)
 }
 
 func lower(log LogName) string {
@@ -96,10 +136,15 @@ func lower(log LogName) string {
 	return string(b)
 }
 
-// Spec finds a log in the map.
+// Spec finds a log in the map; a shadow's is described like the live one.
 func Spec(log LogName) (LogSpec, bool) {
+	shadow, base := log.split()
 	for _, s := range Topology {
-		if s.Name == log {
+		if s.Name == base {
+			s.Name = log
+			if s.From != "" {
+				s.From = s.From.In(shadow)
+			}
 			return s, true
 		}
 	}

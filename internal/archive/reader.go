@@ -87,6 +87,21 @@ func newReader(head []byte, h header, index []byte, fetch func(context.Context, 
 // Close releases the decoder.
 func (r *Reader) Close() { r.decoder.Close() }
 
+// At is when the log stored the message of a root that the segment holds.
+func (r *Reader) At(root uint64) time.Time {
+	return time.Unix(0, r.frames[root-r.info.First].at).UTC()
+}
+
+// Size is how many payload bytes the messages of roots first to last have, as
+// far as the segment holds them.
+func (r *Reader) Size(first, last uint64) int64 {
+	n := int64(0)
+	for root := max(first, r.info.First); root <= min(last, r.info.Last); root++ {
+		n += int64(r.frames[root-r.info.First].inflated) - framePrefix
+	}
+	return n
+}
+
 // Read returns the message of a root.
 func (r *Reader) Read(ctx context.Context, root uint64) (Message, error) {
 	if root < r.info.First || root > r.info.Last {

@@ -34,6 +34,7 @@ var rules = []struct {
 	{"internal/simulate", []string{"internal/simulate", "schemas"}},
 	{"internal/client", []string{"internal/client", "schemas"}},
 	{"internal/importer", []string{"internal/importer", "schemas"}},
+	{"internal/replay", []string{"internal/replay", "internal/archive", "internal/client", "schemas", "stream"}},
 	{"internal/plot", []string{"internal/plot"}},
 	{"internal/edgesync", []string{"internal/edgesync", "schemas"}},
 	{"internal/spill", []string{"internal/spill", "schemas", "stream"}},
@@ -150,7 +151,7 @@ func walk(t *testing.T, each func(path, dir string, test bool, imports []string)
 // TestOnlyTheMapNamesStreams keeps stream names in stream/topology.go.
 func TestOnlyTheMapNamesStreams(t *testing.T) {
 	root := filepath.Join("..", "..")
-	for _, dir := range []string{"gateway", "normaliser", "featurizer", "scorer", "alerter", "internal/app", "internal/store"} {
+	for _, dir := range []string{"gateway", "normaliser", "featurizer", "scorer", "alerter", "internal/app", "internal/store", "internal/replay"} {
 		files, _ := filepath.Glob(filepath.Join(root, dir, "*.go"))
 		for _, f := range files {
 			if strings.HasSuffix(f, "_test.go") {

@@ -36,7 +36,7 @@ func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "edgepulse")
 	openParents(t, path)
-	if out, err := exec.Command("go", "build", "-tags", "faultinject", "-o", path, "../../cmd/edgepulse").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-trimpath", "-tags", "faultinject", "-o", path, "../../cmd/edgepulse").CombinedOutput(); err != nil {
 		t.Fatalf("build the binary: %v\n%s", err, out)
 	}
 	return path

@@ -52,6 +52,20 @@ func (s *Store) TruncateProjected(ctx context.Context, logs ...stream.LogName) e
 	return nil
 }
 
+// RewindPosition lets a projection go on from an earlier root. Rows beyond it
+// stay: what was projected from a tail that its log has lost.
+func (s *Store) RewindPosition(ctx context.Context, log stream.LogName, partition int, root uint64) error {
+	err := within(ctx, s.writer, "begin", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE projection_positions SET root = $3, updated_at = now() WHERE log = $1 AND partition = $2 AND root > $3`,
+			string(log), partition, int64(root))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("rewind position of %s: %w", stream.StreamName(log, partition), err)
+	}
+	return nil
+}
+
 // Positions are all projection positions, for health and metrics.
 func (s *Store) Positions(ctx context.Context) (map[stream.LogName]map[int]uint64, error) {
 	if s.writer == nil {
