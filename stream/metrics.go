@@ -2,6 +2,7 @@ package stream
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,7 +24,8 @@ type stageMetrics struct {
 	fenced, entries, outputs, commits          *prometheus.CounterVec
 	deadLetters, snapshots, fold               *prometheus.CounterVec
 	commit, latency, snapshotCost              prometheus.Histogram
-	nondeterminism                             prometheus.Counter
+	nondeterminism, compactErrors              prometheus.Counter
+	batchRows                                  prometheus.Histogram
 }
 
 // stage returns the metrics of one stage; call it before the stage starts.
@@ -67,8 +69,20 @@ func (m *Metrics) stage(name string) *stageMetrics {
 			Name: "nondeterminism_total", Help: "Snapshots of one root that differed: must stay 0."}),
 	}
 	m.reg.MustRegister(s.nondeterminism)
+	if strings.HasPrefix(name, "projector_") {
+		s.projector(m.reg, name)
+	}
 	m.stages[name] = s
 	return s
+}
+
+// projector adds what only projectors have.
+func (s *stageMetrics) projector(reg prometheus.Registerer, name string) {
+	s.compactErrors = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: name,
+		Name: "compaction_errors_total", Help: "Rounds of compaction that ended early; they begin again."})
+	s.batchRows = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "edgepulse", Subsystem: name,
+		Name: "transaction_rows", Help: "Rows and samples of one transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 10)})
+	reg.MustRegister(s.compactErrors, s.batchRows)
 }
 
 func label(partition int) string { return strconv.Itoa(partition) }

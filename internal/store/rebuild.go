@@ -12,9 +12,9 @@ import (
 
 // projected says which tables are filled from which log.
 var projected = map[stream.LogName][]string{
-	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_rows", "usage"},
-	stream.Features:   {"features"},
-	stream.Scores:     {"anomaly_scores", "models"},
+	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_recent", "datapoint_chunks", "datapoint_hours", "usage"},
+	stream.Features:   {"feature_recent", "feature_chunks"},
+	stream.Scores:     {"anomaly_rows", "score_recent", "score_chunks", "models"},
 	stream.Alerts:     {"alert_events"},
 	stream.Deliveries: {"webhook_deliveries"},
 }
