@@ -24,7 +24,17 @@ var alertEvents = &stream.TableSpec{
 	Key: []string{"event_id"},
 }
 
-// Projection turns ALERTS into rows of alert_events.
+// alerts is the table of alerts, each as its latest event left it.
+var alerts = &stream.TableSpec{
+	Name: "alerts",
+	Columns: []string{"alert_id", "tenant_id", "rule_id", "device_id", "metric_id", "event_id", "state", "severity",
+		"opened_at", "resolved_at", "events"},
+	Key:    []string{"alert_id"},
+	Update: []string{"event_id", "state", "severity", "resolved_at"},
+	Add:    []string{"events"},
+}
+
+// Projection turns ALERTS into rows of alert_events and alerts.
 type Projection struct{}
 
 // Project implements stream.Projection.
@@ -53,6 +63,11 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 		a.Explanation, contributors, a.Backfill, a.Notify, a.SuppressedBy,
 		int64(a.OpeningRoot), int64(at.Root), int32(at.Partition),
 	)
+	var resolved any
+	if a.State == schemas.AlertState_ALERT_STATE_RESOLVED {
+		resolved = instant(a.Ts)
+	}
+	rows.AddUp(alerts, id[1], id[3], id[2], id[4], id[5], id[0], a.State.Word(), a.Severity.Word(), instant(a.OpenedAt), resolved, int64(1))
 	return nil
 }
 

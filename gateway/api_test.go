@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -33,8 +34,8 @@ func TestParameters(t *testing.T) {
 		target string
 		want   any // the filter that arrives at the store, or the name of the refused parameter
 	}{
-		{"/v1/devices", DeviceFilter{}},
-		{"/v1/devices?device_external_id=a%20b", DeviceFilter{ExternalID: "a_b"}},
+		{"/v1/devices", DeviceFilter{Now: testStart}},
+		{"/v1/devices?device_external_id=a%20b", DeviceFilter{ExternalID: "a_b", Now: testStart}},
 		{"/v1/devices?device_external_id=%00", "device_external_id"},
 		{"/v1/devices?limit=0", "limit"},
 		{"/v1/devices?limit=1001", "limit"},
@@ -63,6 +64,16 @@ func TestParameters(t *testing.T) {
 		{"/v1/alert-events?state=open", "state"},
 		{"/v1/alert-rules?limit=-1", "limit"},
 		{"/v1/webhooks?x=1", "x"},
+		{"/v1/devices?q=%00", "q"},
+		{"/v1/devices?q=" + strings.Repeat("x", 129), "q"},
+		{"/v1/devices?q=%20Cold%25", DeviceFilter{Search: "Cold%", Now: testStart}},
+		{"/v1/metrics?summary=yes", "summary"},
+		{"/v1/metrics?summary=true&q=temp", MetricFilter{Search: "temp", Summary: true, Now: testStart}},
+		{"/v1/alerts?state=opened", "state"},
+		{"/v1/alerts?state=open&min_severity=warning&device_id=" + someID, AlertFilter{State: "open", MinSeverity: "warning", DeviceID: mustID(someID)}},
+		{"/v1/batches?only=accepted", "only"},
+		{"/v1/batches?only=rejected", true},
+		{"/v1/batches", false},
 	} {
 		w := b.do(http.MethodGet, c.target, b.key, nil)
 		if name, refused := c.want.(string); refused {
@@ -87,9 +98,78 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// TestCharts: the range and the steps of a chart, and the hours of the overview.
+func TestCharts(t *testing.T) {
+	b := newBench(t, nil)
+	day := func(n int) time.Time { return testStart.Add(time.Duration(n) * 24 * time.Hour) }
+	for _, c := range []struct {
+		target  string
+		want    any
+		buckets int
+	}{
+		{"/v1/series", "metric_id", 0},
+		{"/v1/series?metric_id=" + someID, api.Range{From: day(-1), To: day(0)}, 600},
+		{"/v1/series?metric_id=" + someID + "&from=2026-11-21T08:45:00Z&buckets=10", api.Range{From: day(-2), To: day(0)}, 10},
+		{"/v1/series?metric_id=" + someID + "&to=2026-11-21T08:45:00Z&buckets=2000", api.Range{From: day(-3), To: day(-2)}, 2000},
+		{"/v1/series?metric_id=" + someID + "&buckets=9", "buckets", 0},
+		{"/v1/series?metric_id=" + someID + "&buckets=2001", "buckets", 0},
+		{"/v1/series?metric_id=" + someID + "&from=2026-11-24T00:00:00Z", "from", 0},
+		{"/v1/overview", 24, 0},
+		{"/v1/overview?hours=168", 168, 0},
+		{"/v1/overview?hours=169", "hours", 0},
+	} {
+		w := b.do(http.MethodGet, c.target, b.key, nil)
+		if name, refused := c.want.(string); refused {
+			if p := problemOf(t, w); w.Code != http.StatusBadRequest || p.Errors[0].Pointer != "?"+name {
+				t.Errorf("%s: %d %s", c.target, w.Code, w.Body)
+			}
+			continue
+		}
+		if w.Code != http.StatusOK || !reflect.DeepEqual(b.store.last(), c.want) || b.store.page.Limit != c.buckets {
+			t.Errorf("%s: %d %s, store was asked %+v %d", c.target, w.Code, w.Body, b.store.last(), b.store.page.Limit)
+		}
+	}
+}
+
+func TestWebhookIsChangedAndTested(t *testing.T) {
+	b := newBench(t, nil)
+	var hook api.Webhook
+	w := b.do(http.MethodPost, "/v1/webhooks", b.key, strings.NewReader(`{"url":"https://example.com/hook","description":"d"}`))
+	if err := json.Unmarshal(w.Body.Bytes(), &hook); err != nil || w.Code != http.StatusCreated {
+		t.Fatal(w.Code, w.Body)
+	}
+	target := "/v1/webhooks/" + hook.ID
+	w = b.do(http.MethodPatch, target, b.key, strings.NewReader(`{"enabled":false,"min_severity":"warning"}`))
+	if err := json.Unmarshal(w.Body.Bytes(), &hook); err != nil || w.Code != http.StatusOK || *hook.Enabled || hook.MinSeverity != "warning" ||
+		hook.URL != "https://example.com/hook" || hook.Description != "d" || hook.Secret != "" && strings.Contains(w.Body.String(), "secret") {
+		t.Fatal(w.Code, w.Body)
+	}
+	for body, pointer := range map[string]string{`{"url":"http://10.0.0.1/"}`: "/url", `{"secret":"x"}`: "", `{"min_severity":"all"}`: "/min_severity"} {
+		if w := b.do(http.MethodPatch, target, b.key, strings.NewReader(body)); w.Code != http.StatusUnprocessableEntity || problemOf(t, w).Errors[0].Pointer != pointer {
+			t.Error(body, w.Code, w.Body)
+		}
+	}
+	if w := b.do(http.MethodPost, target+"/test", b.key, nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"outcome":"delivered"`) {
+		t.Error(w.Code, w.Body)
+	}
+	other := b.keys.add(schemas.NewID(), nil, ScopeAdmin)
+	for _, c := range [][2]string{{http.MethodPatch, target}, {http.MethodPost, target + "/test"}} {
+		if w := b.do(c[0], c[1], other, strings.NewReader("{}")); w.Code != http.StatusNotFound {
+			t.Error("of another tenant:", c, w.Code, w.Body)
+		}
+	}
+	for range 12 {
+		w = b.do(http.MethodPost, target+"/test", b.key, nil)
+	}
+	if w.Code != http.StatusTooManyRequests {
+		t.Error("tests are not bounded:", w.Code)
+	}
+}
+
 func TestPathsMethodsAndForeignIDs(t *testing.T) {
 	b := newBench(t, nil)
-	for _, target := range []string{"/v1/batches/" + someID, "/v1/batches/x", "/v1/alert-events/" + someID, "/v1/alert-rules/" + someID, "/v1/webhooks/" + someID, "/v1/webhooks/..%2f"} {
+	for _, target := range []string{"/v1/batches/" + someID, "/v1/batches/x", "/v1/alert-events/" + someID, "/v1/alert-rules/" + someID, "/v1/webhooks/" + someID, "/v1/webhooks/..%2f",
+		"/v1/devices/" + someID, "/v1/metrics/" + someID, "/v1/alerts/" + someID, "/v1/alerts/x", "/v1/alert-events/" + someID + "/trace"} {
 		if w := b.do(http.MethodGet, target, b.key, nil); w.Code != http.StatusNotFound || problemOf(t, w).Code != "not_found" {
 			t.Error(target, w.Code, w.Body)
 		}
@@ -103,7 +183,7 @@ func TestPathsMethodsAndForeignIDs(t *testing.T) {
 		t.Error(w.Code, w.Header())
 	}
 	reader := b.keys.add(b.tenant, nil, ScopeRead)
-	for _, c := range [][2]string{{"POST", "/v1/alert-rules"}, {"DELETE", "/v1/alert-rules/" + someID}, {"PATCH", "/v1/alert-rules/" + someID}, {"POST", "/v1/webhooks"}, {"DELETE", "/v1/webhooks/" + someID}, {"POST", "/v1/clock"}, {"POST", "/v1/ingest"}} {
+	for _, c := range [][2]string{{"POST", "/v1/alert-rules"}, {"DELETE", "/v1/alert-rules/" + someID}, {"PATCH", "/v1/alert-rules/" + someID}, {"POST", "/v1/webhooks"}, {"DELETE", "/v1/webhooks/" + someID}, {"PATCH", "/v1/webhooks/" + someID}, {"POST", "/v1/webhooks/" + someID + "/test"}, {"POST", "/v1/clock"}, {"POST", "/v1/ingest"}} {
 		if w := b.do(c[0], c[1], reader, strings.NewReader("{}")); w.Code != http.StatusForbidden || problemOf(t, w).Code != "missing_scope" {
 			t.Error(c, w.Code, w.Body)
 		}

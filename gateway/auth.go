@@ -68,12 +68,27 @@ func (a *authenticator) verify(ctx context.Context, presented string) (KeyRecord
 	if k.absent || len(hash) == 0 {
 		hash = a.dummy
 	}
-	valid := apikey.Verify(a.pepper, secret, hash)
-	expired := !k.record.ExpiresAt.IsZero() && !a.wall().Before(k.record.ExpiresAt)
-	if !valid || k.absent || k.record.Revoked || expired {
+	if valid := apikey.Verify(a.pepper, secret, hash); !valid || !a.inForce(k) {
 		return KeyRecord{}, errUnauthorized
 	}
 	return k.record, nil
+}
+
+// current is the record of a key that was verified before, if it is still in force.
+func (a *authenticator) current(ctx context.Context, id string) (KeyRecord, error) {
+	k, err := a.lookup(ctx, id)
+	if err != nil {
+		return KeyRecord{}, err
+	}
+	if !a.inForce(k) {
+		return KeyRecord{}, errUnauthorized
+	}
+	return k.record, nil
+}
+
+func (a *authenticator) inForce(k knownKey) bool {
+	expired := !k.record.ExpiresAt.IsZero() && !a.wall().Before(k.record.ExpiresAt)
+	return !k.absent && !k.record.Revoked && !expired
 }
 
 func (a *authenticator) lookup(ctx context.Context, id string) (knownKey, error) {
@@ -150,23 +165,46 @@ func (k KeyRecord) allows(scope string) bool {
 	return slices.Contains(k.Scopes, scope) || scope == ScopeRead && slices.Contains(k.Scopes, ScopeAdmin)
 }
 
-// authenticated lets a request pass whose key has the scope.
+// authenticated lets a request pass whose key has the scope: the key itself, or
+// a session that stands for it.
 func (s *Server) authenticated(scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, err := s.auth.verify(r.Context(), presentedKey(r))
-		switch {
-		case errors.Is(err, errUnauthorized):
-			s.problem(w, r, newProblem(http.StatusUnauthorized, "unauthorized", "send a valid API key in X-API-Key").
-				header("WWW-Authenticate", `Bearer realm="edgepulse"`))
-		case err != nil:
-			s.logger.Error("look up api key failed", "error", err)
-			s.problem(w, r, newProblem(http.StatusServiceUnavailable, "keys_unavailable", "API keys can't be verified now").retry(2))
-		case key.TenantDisabled:
-			s.problem(w, r, newProblem(http.StatusForbidden, "tenant_disabled", "this tenant is disabled"))
-		case !key.allows(scope):
-			s.problem(w, r, newProblem(http.StatusForbidden, "missing_scope", "this key does not have the scope "+scope))
-		default:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), keyContext{}, key)))
+		var key KeyRecord
+		var err error
+		var p *problem
+		if presented := presentedKey(r); presented != "" {
+			key, err = s.auth.verify(r.Context(), presented)
+		} else if id, _, ok := s.sessionOf(r); ok {
+			if key, err = s.auth.current(r.Context(), id); err == nil {
+				p = s.crossSite(r)
+			}
+		} else {
+			err = errUnauthorized
 		}
+		if p == nil {
+			p = s.keyProblem(key, scope, err)
+		}
+		if p != nil {
+			s.problem(w, r, p)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), keyContext{}, key)))
 	})
+}
+
+// keyProblem says why a key, or the attempt to look it up, does not open a scope.
+func (s *Server) keyProblem(key KeyRecord, scope string, err error) *problem {
+	switch {
+	case errors.Is(err, errUnauthorized):
+		return newProblem(http.StatusUnauthorized, "unauthorized", "send a valid API key in X-API-Key, or sign in").
+			header("WWW-Authenticate", `Bearer realm="edgepulse"`)
+	case err != nil:
+		s.logger.Error("look up api key failed", "error", err)
+		return newProblem(http.StatusServiceUnavailable, "keys_unavailable", "API keys can't be verified now").retry(2)
+	case key.TenantDisabled:
+		return newProblem(http.StatusForbidden, "tenant_disabled", "this tenant is disabled")
+	case !key.allows(scope):
+		return newProblem(http.StatusForbidden, "missing_scope", "this key does not have the scope "+scope)
+	}
+	return nil
 }

@@ -3,9 +3,11 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -35,6 +37,8 @@ type Config struct {
 	Ticks         bool          `help:"Write a tick per partition and second." default:"true" negatable:"" env:"EDGEPULSE_TICKS"`
 	TickChunk     int           `help:"Ticks of a simulated clock per message: every message is one root, whose outputs must fit one commit." default:"300" env:"EDGEPULSE_TICK_CHUNK"`
 	MaxAdvance    time.Duration `help:"Longest step of a simulated clock." default:"744h" env:"EDGEPULSE_MAX_ADVANCE"`
+
+	PublicURL string `help:"Address under which browsers reach this gateway, when it is not the one they name in Host (a proxy rewrites it): https://edgepulse.example. With https the session's cookie is Secure." env:"EDGEPULSE_PUBLIC_URL" placeholder:"URL"`
 
 	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
 }
@@ -80,6 +84,9 @@ func (c Config) Check() error {
 	case c.TickChunk < 1 || c.TickChunk > 10000:
 		return bad("tick-chunk", "expected 1 to 10000")
 	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return bad("public-url", "expected http(s)://host")
+	}
 	for _, a := range c.WebhookAllow {
 		if _, err := netip.ParsePrefix(a); err != nil && (strings.Contains(a, "/") || !strings.Contains(a, ":")) {
 			return bad("webhook-allow", fmt.Sprintf("%q is neither a CIDR nor host:port", a))
@@ -100,6 +107,8 @@ type Deps struct {
 	Ready map[string]Check
 	// Routes are served beside the API: dashboard, live stream, OpenAPI.
 	Routes []Route
+	// UI is the web interface served at /; nil = none.
+	UI fs.FS
 	// Wall is the clock of key expiry and caches; nil = time.Now.
 	Wall func() time.Time
 }

@@ -69,13 +69,28 @@ type Clock interface{ Now() int64 }
 // Queries answers the reading and configuring part of the API. Every method is
 // scoped to the tenant: what belongs to another one is ErrNotFound.
 type Queries interface {
+	// Identity names a tenant and a key of it.
+	Identity(ctx context.Context, tenant schemas.ID, keyID string) (api.Session, error)
+
+	Overview(ctx context.Context, tenant schemas.ID, now time.Time, hours int) (api.Overview, error)
 	ListDevices(ctx context.Context, tenant schemas.ID, p api.PageRequest, f DeviceFilter) (api.Page[api.Device], error)
 	ListMetrics(ctx context.Context, tenant schemas.ID, p api.PageRequest, f MetricFilter) (api.Page[api.Metric], error)
+	// GetDevice and GetMetric answer with their summaries.
+	GetDevice(ctx context.Context, tenant, device schemas.ID, now time.Time) (api.Device, error)
+	GetMetric(ctx context.Context, tenant, metric schemas.ID, now time.Time) (api.Metric, error)
+	// Series cuts a range of a metric into at most buckets steps.
+	Series(ctx context.Context, tenant, metric schemas.ID, r api.Range, buckets int) (api.Series, error)
 	Datapoints(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Datapoint], error)
 	Scores(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Score], error)
 	Anomalies(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AnomalyFilter) (api.Page[api.Score], error)
 	ListAlertEvents(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AlertEventFilter) (api.Page[api.AlertEvent], error)
 	GetAlertEvent(ctx context.Context, tenant, event schemas.ID) (api.AlertEvent, error)
+	// TraceEvent follows an event back to the bytes that caused it.
+	TraceEvent(ctx context.Context, tenant, event schemas.ID) (api.EventTrace, error)
+	ListAlerts(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AlertFilter) (api.Page[api.Alert], error)
+	GetAlert(ctx context.Context, tenant, alert schemas.ID) (api.Alert, error)
+	// ListBatches answers one receipt per request; onlyRejected leaves out those without a refused point.
+	ListBatches(ctx context.Context, tenant schemas.ID, p api.PageRequest, onlyRejected bool) (api.Page[api.Receipt], error)
 	Receipt(ctx context.Context, tenant, batch schemas.ID) (api.Receipt, error)
 
 	ListAlertRules(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error)
@@ -89,16 +104,27 @@ type Queries interface {
 	GetWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.Webhook, error)
 	// CreateWebhook makes the secret and returns it, this once.
 	CreateWebhook(ctx context.Context, tenant schemas.ID, webhook api.Webhook) (api.Webhook, error)
+	// UpdateWebhook replaces url, description, min_severity and enabled.
+	UpdateWebhook(ctx context.Context, tenant, id schemas.ID, webhook api.Webhook) (api.Webhook, error)
 	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID) error
+	// TestWebhook sends a signed test event and says what came of it.
+	TestWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.WebhookTest, error)
 }
 
 // Filters: a zero field does not filter.
 type (
-	DeviceFilter struct{ ExternalID string }
+	DeviceFilter struct {
+		ExternalID string
+		Search     string    // part of the name
+		Now        time.Time // what "now" means for last_seen and silent; always set
+	}
 	MetricFilter struct {
 		DeviceID         schemas.ID
 		DeviceExternalID string
 		Name             string
+		Search           string    // part of the name of metric or device
+		Summary          bool      // with summaries
+		Now              time.Time // set with Summary
 	}
 	// SeriesFilter names one metric; MetricID is always set.
 	SeriesFilter struct {
@@ -111,6 +137,11 @@ type (
 		Range              api.Range
 		MinSeverity        string // info, warning, critical
 		Label              string
+	}
+	AlertFilter struct {
+		MetricID, DeviceID schemas.ID
+		State              string // open, resolved
+		MinSeverity        string // of the latest event
 	}
 	AlertEventFilter struct {
 		AlertID, RuleID, MetricID, DeviceID schemas.ID

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -57,15 +59,7 @@ func (p *params) text(name string) string { return p.values.Get(name) }
 
 // page reads limit and cursor.
 func (p *params) page(def, most int) api.PageRequest {
-	req := api.PageRequest{Limit: def, Cursor: p.text("cursor")}
-	if v := p.text("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > most {
-			p.refuse("limit", fmt.Sprintf("expected a number from 1 to %d, got %q", most, v))
-		}
-		req.Limit = n
-	}
-	return req
+	return api.PageRequest{Limit: p.number("limit", def, 1, most), Cursor: p.text("cursor")}
 }
 
 func (p *params) id(name string, required bool) schemas.ID {
@@ -125,6 +119,28 @@ func (p *params) name(name string) string {
 	n, why := payload.NormaliseName(v)
 	if why != "" {
 		p.refuse(name, "expected 1 to 128 characters, got "+why)
+	}
+	return n
+}
+
+// search reads a part of a name; it may be anything a name can hold.
+func (p *params) search(name string) string {
+	v := strings.TrimSpace(p.text(name))
+	if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) || utf8.RuneCountInString(v) > 128 {
+		p.refuse(name, "expected at most 128 characters without control characters")
+	}
+	return v
+}
+
+// number reads a whole number within bounds.
+func (p *params) number(name string, def, least, most int) int {
+	v := p.text(name)
+	if v == "" {
+		return def
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		p.refuse(name, fmt.Sprintf("expected a number from %d to %d, got %q", least, most, v))
 	}
 	return n
 }

@@ -55,17 +55,21 @@ func (s *Server) queryFailed(w http.ResponseWriter, r *http.Request, err error) 
 }
 
 func (s *Server) handleDevices(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "device_external_id", "limit", "cursor")
-	req, f := p.page(pageDefault, pageMost), DeviceFilter{ExternalID: p.name("device_external_id")}
+	p := readParams(r, "device_external_id", "q", "limit", "cursor")
+	req, f := p.page(pageDefault, pageMost), DeviceFilter{ExternalID: p.name("device_external_id"), Search: p.search("q"), Now: s.now()}
 	answerPage(s, w, r, p, func() (api.Page[api.Device], error) {
 		return s.deps.Queries.ListDevices(r.Context(), keyFrom(r).TenantID, req, f)
 	})
 }
 
 func (s *Server) handleMetrics(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "device_id", "device_external_id", "name", "limit", "cursor")
+	p := readParams(r, "device_id", "device_external_id", "name", "q", "summary", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
-	f := MetricFilter{DeviceID: p.id("device_id", false), DeviceExternalID: p.name("device_external_id"), Name: p.name("name")}
+	f := MetricFilter{DeviceID: p.id("device_id", false), DeviceExternalID: p.name("device_external_id"), Name: p.name("name"),
+		Search: p.search("q"), Summary: p.oneOf("summary", "true", "false") == "true"}
+	if f.Summary {
+		f.Now = s.now()
+	}
 	answerPage(s, w, r, p, func() (api.Page[api.Metric], error) {
 		return s.deps.Queries.ListMetrics(r.Context(), keyFrom(r).TenantID, req, f)
 	})

@@ -26,15 +26,27 @@ func (s *Server) routes() http.Handler {
 	public("GET /v1/ready", s.handleReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}))
 
+	public("POST /v1/session", s.handleSignIn)
+	with(ScopeRead, "GET /v1/session", s.handleSession)
+	public("DELETE /v1/session", s.handleSignOut)
+
 	with(ScopeIngest, "POST /v1/ingest", s.handleIngest)
+	with(ScopeRead, "GET /v1/overview", s.handleOverview)
+	with(ScopeRead, "GET /v1/batches", s.handleBatches)
 	with(ScopeRead, "GET /v1/batches/{id}", s.handleReceipt)
 	with(ScopeRead, "GET /v1/devices", s.handleDevices)
+	with(ScopeRead, "GET /v1/devices/{id}", s.handleDevice)
 	with(ScopeRead, "GET /v1/metrics", s.handleMetrics)
+	with(ScopeRead, "GET /v1/metrics/{id}", s.handleMetric)
+	with(ScopeRead, "GET /v1/series", s.handleSeries)
 	with(ScopeRead, "GET /v1/datapoints", s.handleDatapoints)
 	with(ScopeRead, "GET /v1/scores", s.handleScores)
 	with(ScopeRead, "GET /v1/anomalies", s.handleAnomalies)
 	with(ScopeRead, "GET /v1/alert-events", s.handleAlertEvents)
 	with(ScopeRead, "GET /v1/alert-events/{id}", s.handleAlertEvent)
+	with(ScopeRead, "GET /v1/alert-events/{id}/trace", s.handleTrace)
+	with(ScopeRead, "GET /v1/alerts", s.handleAlerts)
+	with(ScopeRead, "GET /v1/alerts/{id}", s.handleAlert)
 
 	with(ScopeRead, "GET /v1/alert-rules", s.handleRules)
 	with(ScopeAdmin, "POST /v1/alert-rules", s.handleCreateRule)
@@ -45,7 +57,9 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/webhooks", s.handleWebhooks)
 	with(ScopeAdmin, "POST /v1/webhooks", s.handleCreateWebhook)
 	with(ScopeRead, "GET /v1/webhooks/{id}", s.handleWebhook)
+	with(ScopeAdmin, "PATCH /v1/webhooks/{id}", s.handlePatchWebhook)
 	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
+	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
 
 	if s.sim != nil {
 		with(ScopeAdmin, "POST /v1/clock", s.handleClock)
@@ -61,7 +75,7 @@ func (s *Server) routes() http.Handler {
 }
 
 // quiet routes are asked so often that their successes are told by metrics only.
-var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true}
+var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true}
 
 type requestIDKey struct{}
 
@@ -109,6 +123,11 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 		handler, pattern := mux.Handler(r)
 		switch {
 		case pattern == "":
+			if page := s.ui.find(r); page != nil {
+				route = "ui"
+				page.serve(rec, r)
+				break
+			}
 			s.noRoute(rec, r, handler)
 		case s.draining.Load() && r.Method == http.MethodPost:
 			route = routeLabel(pattern)
@@ -132,7 +151,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, fallback http.H
 		s.problem(w, r, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+allow).header("Allow", allow))
 		return
 	}
-	s.problem(w, r, newProblem(http.StatusNotFound, "unknown_path", "there is no such path; see /v1/openapi.json"))
+	s.problem(w, r, newProblem(http.StatusNotFound, "unknown_path", "there is no such path; the paths of the API begin with /v1/"))
 }
 
 // routeLabel is the pattern without its method: few values, whatever is asked for.

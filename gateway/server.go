@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,11 @@ type Server struct {
 	budget     *budget
 	idem       *idempotency
 	quota      *quotas
+	sealer     sealer
+	signIns    *throttle // per address
+	tests      *throttle // of webhooks, per tenant
+	publicURL  *url.URL  // nil = the Host of each request
+	ui         *ui
 	committers []*committer
 	ticker     ticker
 	handler    http.Handler
@@ -66,6 +72,16 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.budget = newBudget(&s.cfg, s.metrics)
 	s.idem = newIdempotency(cfg.IdempotencyN, wall)
 	s.quota = newQuotas(wall)
+	s.sealer = newSealer(cfg.Pepper)
+	s.signIns = newThrottle(10, 6*time.Second, wall)
+	s.tests = newThrottle(10, 6*time.Second, wall)
+	if cfg.PublicURL != "" {
+		s.publicURL, _ = url.Parse(cfg.PublicURL) // checked
+	}
+	var err error
+	if s.ui, err = newUI(deps.UI); err != nil {
+		return nil, fmt.Errorf("read the web interface: %w", err)
+	}
 	for p := range cfg.Partitions {
 		s.committers = append(s.committers, newCommitter(p, deps.Log, &s.cfg, s.metrics, s.logger.Warn))
 	}

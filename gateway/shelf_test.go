@@ -181,3 +181,58 @@ func (s *shelf) DeleteWebhook(_ context.Context, tenant, id schemas.ID) error {
 	delete(s.hooks, k)
 	return nil
 }
+
+func (s *shelf) Identity(context.Context, schemas.ID, string) (api.Session, error) {
+	return api.Session{TenantName: "acme", KeyName: "laptop"}, s.err
+}
+
+func (s *shelf) Overview(_ context.Context, _ schemas.ID, _ time.Time, hours int) (api.Overview, error) {
+	return api.Overview{}, s.note(api.PageRequest{}, hours)
+}
+
+func (s *shelf) GetDevice(context.Context, schemas.ID, schemas.ID, time.Time) (api.Device, error) {
+	return api.Device{}, ErrNotFound
+}
+
+func (s *shelf) GetMetric(context.Context, schemas.ID, schemas.ID, time.Time) (api.Metric, error) {
+	return api.Metric{}, ErrNotFound
+}
+
+func (s *shelf) Series(_ context.Context, _, _ schemas.ID, r api.Range, buckets int) (api.Series, error) {
+	return api.Series{}, s.note(api.PageRequest{Limit: buckets}, r)
+}
+
+func (s *shelf) TraceEvent(context.Context, schemas.ID, schemas.ID) (api.EventTrace, error) {
+	return api.EventTrace{}, ErrNotFound
+}
+
+func (s *shelf) ListAlerts(_ context.Context, _ schemas.ID, p api.PageRequest, f AlertFilter) (api.Page[api.Alert], error) {
+	return api.Page[api.Alert]{}, s.note(p, f)
+}
+
+func (s *shelf) GetAlert(context.Context, schemas.ID, schemas.ID) (api.Alert, error) {
+	return api.Alert{}, ErrNotFound
+}
+
+func (s *shelf) ListBatches(_ context.Context, _ schemas.ID, p api.PageRequest, onlyRejected bool) (api.Page[api.Receipt], error) {
+	return api.Page[api.Receipt]{}, s.note(p, onlyRejected)
+}
+
+func (s *shelf) UpdateWebhook(_ context.Context, tenant, id schemas.ID, hook api.Webhook) (api.Webhook, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := [2]schemas.ID{tenant, id}
+	if _, ok := s.hooks[k]; !ok {
+		return hook, ErrNotFound
+	}
+	hook.ID = id.String()
+	s.hooks[k] = hook
+	return hook, nil
+}
+
+func (s *shelf) TestWebhook(_ context.Context, tenant, id schemas.ID) (api.WebhookTest, error) {
+	if _, err := s.GetWebhook(context.Background(), tenant, id); err != nil {
+		return api.WebhookTest{}, err
+	}
+	return api.WebhookTest{Outcome: "delivered", Status: 200}, nil
+}

@@ -38,15 +38,7 @@ func (s *Server) handleCreateWebhook(w http.ResponseWriter, r *http.Request) {
 	if !s.readJSON(w, r, &hook) {
 		return
 	}
-	c := &checker{}
-	c.that(hook.ID == "" && hook.Secret == "" && hook.CreatedAt == nil && hook.DisabledReason == "", "", "read_only",
-		"id, secret, created_at and disabled_reason are set by the server")
-	c.text("/description", hook.Description, 256)
-	c.oneOf("/min_severity", hook.MinSeverity, severities)
-	if why := webhookURLFault(hook.URL, s.cfg.WebhookAllow); why != "" {
-		c.that(false, "/url", "bad_url", why)
-	}
-	if p := c.problem(); p != nil {
+	if p := s.webhookProblem(hook); p != nil {
 		s.problem(w, r, p)
 		return
 	}
@@ -57,6 +49,63 @@ func (s *Server) handleCreateWebhook(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", "/v1/webhooks/"+hook.ID)
 	s.writeJSON(w, r, http.StatusCreated, hook)
+}
+
+// webhookProblem checks an endpoint as a client sends it.
+func (s *Server) webhookProblem(hook api.Webhook) *problem {
+	c := &checker{}
+	c.that(hook.ID == "" && hook.Secret == "" && hook.CreatedAt == nil && hook.DisabledReason == "", "", "read_only",
+		"id, secret, created_at and disabled_reason are set by the server")
+	c.text("/description", hook.Description, 256)
+	c.oneOf("/min_severity", hook.MinSeverity, severities)
+	if why := webhookURLFault(hook.URL, s.cfg.WebhookAllow); why != "" {
+		c.that(false, "/url", "bad_url", why)
+	}
+	return c.problem()
+}
+
+// handlePatchWebhook changes the fields that the body names (RFC 7396).
+func (s *Server) handlePatchWebhook(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.pathID(w, r)
+	if !ok {
+		return
+	}
+	tenant := keyFrom(r).TenantID
+	hook, err := s.deps.Queries.GetWebhook(r.Context(), tenant, id)
+	if err != nil {
+		s.queryFailed(w, r, err)
+		return
+	}
+	changed := api.Webhook{URL: hook.URL, Description: hook.Description, MinSeverity: hook.MinSeverity, Enabled: hook.Enabled}
+	if !s.readJSON(w, r, &changed) {
+		return
+	}
+	if p := s.webhookProblem(changed); p != nil {
+		s.problem(w, r, p)
+		return
+	}
+	changed, err = s.deps.Queries.UpdateWebhook(r.Context(), tenant, id, changed)
+	if err != nil {
+		s.queryFailed(w, r, err)
+		return
+	}
+	changed.Secret = ""
+	s.writeJSON(w, r, http.StatusOK, changed)
+}
+
+// handleTestWebhook sends a test event now. It asks the outside world on behalf
+// of a tenant, so it is bounded like signing in.
+func (s *Server) handleTestWebhook(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.pathID(w, r)
+	if !ok {
+		return
+	}
+	tenant := keyFrom(r).TenantID
+	if _, p := s.tests.take(tenant.String()); p != nil {
+		s.problem(w, r, p)
+		return
+	}
+	answerOne(s, w, r, func() (api.WebhookTest, error) { return s.deps.Queries.TestWebhook(r.Context(), tenant, id) })
 }
 
 func (s *Server) handleDeleteWebhook(w http.ResponseWriter, r *http.Request) {

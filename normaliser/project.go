@@ -25,6 +25,9 @@ var (
 	usageTable = &stream.TableSpec{Name: "usage",
 		Columns: []string{"tenant_id", "day", "requests", "points", "bytes"}, Key: []string{"tenant_id", "day"},
 		Add: []string{"requests", "points", "bytes"}}
+	minutesTable = &stream.TableSpec{Name: "ingest_minutes",
+		Columns: []string{"tenant_id", "minute", "requests", "points", "rejected"}, Key: []string{"tenant_id", "minute"},
+		Add: []string{"requests", "points", "rejected"}}
 )
 
 // Project implements stream.Projection.
@@ -133,6 +136,7 @@ func projectReceipt(at stream.Position, r *schemas.Receipt, rows *stream.RowSet)
 	if r.Part == 0 {
 		requests = 1
 	}
-	rows.Add(usageTable, tenant, received.Truncate(24*time.Hour), requests, int64(r.Accepted), int64(r.Bytes))
+	rows.AddUp(usageTable, tenant, received.Truncate(24*time.Hour), requests, int64(r.Accepted), int64(r.Bytes))
+	rows.AddUp(minutesTable, tenant, received.Truncate(time.Minute), requests, int64(r.Accepted), int64(r.Rejected))
 	return nil
 }

@@ -18,6 +18,9 @@ var anomaliesTable = &stream.TableSpec{Name: "anomaly_rows",
 		"expected", "lower", "upper", "root", "warm_up_eta_us", "partition", "tick", "backfill", "silent", "severity", "label", "sub_label",
 		"warm_up", "explanation", "contributors", "model_version"}}
 
+var silentTable = &stream.TableSpec{Name: "silent_metrics",
+	Columns: []string{"metric_id", "tenant_id", "root", "received_at"}, Key: []string{"metric_id"}, Update: []string{"root", "received_at"}}
+
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
 	if v := e.GetModelVersion(); v != nil {
@@ -38,6 +41,9 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	metric, err := schemas.IDFrom(s.MetricId)
 	if err != nil {
 		return fmt.Errorf("read metric: %w", err)
+	}
+	if s.Silent {
+		rows.Add(silentTable, metric, tenant, int64(at.Root), instant(s.ReceivedAt))
 	}
 	if s.Severity == schemas.Severity_SEVERITY_NONE && s.Explanation == "" && len(s.Contributors) == 0 {
 		projectNormal(at, stream.SeriesKey{Tenant: tenant, Device: device, Metric: metric}, s, rows)

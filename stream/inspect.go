@@ -139,3 +139,40 @@ func (b *Broker) ReadRoot(ctx context.Context, partition int, root uint64) ([]by
 	}
 	return msg.Data, msg.Time, nil
 }
+
+// CommittedAt says when the commit was stored that holds a root of a derived
+// log. It is not known (ok is false) while the log has not reached the root,
+// after its truncation, and after a rebuild, whose commits are of another time.
+func (b *Broker) CommittedAt(ctx context.Context, log LogName, partition int, root uint64) (at time.Time, ok bool, err error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("look up log: %w", err)
+	}
+	info := s.CachedInfo()
+	if rebuilt := rebuildOf(info.Config); root <= rebuilt.Through {
+		return time.Time{}, false, nil
+	}
+	last, _, err := b.lastMark(ctx, log, partition)
+	if err != nil || last.to < root {
+		return time.Time{}, false, err
+	}
+	seq, err := newReader(b, log, partition, root-1).search(ctx, s, info.State.FirstSeq, last)
+	var h *HaltError
+	if errors.As(err, &h) {
+		return time.Time{}, false, nil // truncated
+	}
+	for ; err == nil && seq <= last.seq; seq++ { // the one found, or the next
+		msg, gerr := s.GetMsg(ctx, seq)
+		if gerr != nil {
+			return time.Time{}, false, fmt.Errorf("read message %d of %s: %w", seq, StreamName(log, partition), gerr)
+		}
+		c, derr := decodeCommit(log, partition, seq, msg.Data)
+		if derr != nil {
+			return time.Time{}, false, derr
+		}
+		if c.To >= root {
+			return msg.Time, true, nil
+		}
+	}
+	return time.Time{}, false, err
+}

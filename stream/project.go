@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/edgepulse/edgepulse/schemas"
 )
@@ -50,6 +51,49 @@ func (r *RowSet) Add(spec *TableSpec, values ...any) {
 		}
 	}
 	r.Tables = append(r.Tables, TableRows{Spec: spec, Rows: [][]any{values}})
+}
+
+// foldBack is how many rows AddUp looks back: those of one transaction have few
+// keys between them, and a key that is not found is added up by the database.
+const foldBack = 16
+
+// AddUp is Add for a table with columns to add up: a row whose key was added
+// shortly before is folded into that one, so that a transaction changes each row once.
+func (r *RowSet) AddUp(spec *TableSpec, values ...any) {
+	for i := range r.Tables {
+		if r.Tables[i].Spec != spec {
+			continue
+		}
+		rows := r.Tables[i].Rows
+		for j := len(rows) - 1; j >= max(0, len(rows)-foldBack); j-- {
+			if spec.sameKey(rows[j], values) {
+				spec.addTo(rows[j], values)
+				return
+			}
+		}
+	}
+	r.Add(spec, values...)
+}
+
+func (t *TableSpec) sameKey(a, b []any) bool {
+	for i, c := range t.Columns {
+		if slices.Contains(t.Key, c) && a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// addTo does in memory what a conflict does in the database. Columns to add up hold int64.
+func (t *TableSpec) addTo(row, values []any) {
+	for i, c := range t.Columns {
+		switch {
+		case slices.Contains(t.Add, c):
+			row[i] = row[i].(int64) + values[i].(int64)
+		case slices.Contains(t.Update, c):
+			row[i] = values[i]
+		}
+	}
 }
 
 // Len is the number of rows and samples.

@@ -102,8 +102,7 @@ type Config struct {
 type Deliverer struct {
 	cfg       Config
 	endpoints *endpointCache
-	client    *http.Client
-	guard     *Guard
+	sender    sender
 	metrics   *metrics
 	log       *slog.Logger
 }
@@ -114,19 +113,22 @@ func New(cfg Config, endpoints Endpoints, reg prometheus.Registerer, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 15 * time.Second
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = SystemClock{}
-	}
-	if cfg.Jitter == nil {
-		cfg.Jitter = rand.Float64
-	}
-	d := &Deliverer{cfg: cfg, guard: guard, metrics: newMetrics(reg), log: log}
+	cfg.defaults()
+	d := &Deliverer{cfg: cfg, sender: newSender(guard, cfg), metrics: newMetrics(reg), log: log}
 	d.endpoints = &endpointCache{source: endpoints, clock: cfg.Clock, byTenant: map[schemas.ID]cachedEndpoints{}}
-	d.client = guard.client(cfg)
 	return d, nil
+}
+
+func (c *Config) defaults() {
+	if c.Timeout == 0 {
+		c.Timeout = 15 * time.Second
+	}
+	if c.Clock == nil {
+		c.Clock = SystemClock{}
+	}
+	if c.Jitter == nil {
+		c.Jitter = rand.Float64
+	}
 }
 
 // endpointTTL is how long a change of an endpoint may take to be seen.

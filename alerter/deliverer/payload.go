@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -18,36 +17,16 @@ import (
 // payload is the body of a webhook. It depends on the event alone, so every
 // attempt sends the same bytes.
 type payload struct {
-	Type      string         `json:"type"` // alert.opened, alert.updated, alert.resolved
+	Type      string         `json:"type"` // alert.opened, alert.updated, alert.resolved; webhook.test
 	Timestamp time.Time      `json:"timestamp"`
 	Data      api.AlertEvent `json:"data"`
 }
 
 // encodeBody renders an event; root and partition place it.
 func encodeBody(e *schemas.AlertEvent, root uint64, partition uint32) ([]byte, error) {
-	data := api.AlertEvent{
-		RuleName: e.RuleName, DeviceExternalID: e.DeviceExternalId, MetricName: e.MetricName, Unit: e.Unit,
-		State: e.State.Word(), Ordinal: e.Ordinal,
-		OpenedAt: instant(e.OpenedAt), TS: instant(e.Ts), WindowStart: instant(e.WindowStart), WindowEnd: instant(e.WindowEnd),
-		Value: orZero(e.Value), Score: orZero(e.Score), AlarmScore: orZero(e.AlarmScore),
-		Expected: finite(e.Expected), Lower: finite(e.Lower), Upper: finite(e.Upper),
-		Severity: e.Severity.Word(), Label: e.Label.Word(), SubLabel: e.SubLabel.Word(),
-		Explanation: e.Explanation, Backfill: e.Backfill, Notified: e.Notify, SuppressedBy: e.SuppressedBy,
-		Root: root, Partition: int(partition),
-	}
-	for _, id := range []struct {
-		text *string
-		raw  []byte
-	}{{&data.EventID, e.EventId}, {&data.AlertID, e.AlertId}, {&data.RuleID, e.RuleId},
-		{&data.TenantID, e.TenantId}, {&data.DeviceID, e.DeviceId}, {&data.MetricID, e.MetricId}} {
-		parsed, err := schemas.IDFrom(id.raw)
-		if err != nil {
-			return nil, fmt.Errorf("encode webhook: %w", err)
-		}
-		*id.text = parsed.String()
-	}
-	for _, c := range e.Contributors {
-		data.Contributors = append(data.Contributors, api.Contribution{Name: c.Name, Share: orZero(c.Share)})
+	data, err := api.AlertEventOf(e, root, int(partition))
+	if err != nil {
+		return nil, fmt.Errorf("encode webhook: %w", err)
 	}
 	body, err := json.Marshal(payload{"alert." + data.State, data.TS, data})
 	if err != nil {
@@ -57,23 +36,6 @@ func encodeBody(e *schemas.AlertEvent, root uint64, partition uint32) ([]byte, e
 }
 
 func instant(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-// JSON has no NaN: a band that does not exist is null.
-func finite(v float64) *float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return nil
-	}
-	return &v
-}
-
-// orZero is for fields that always have a number; a metric that has been silent
-// from the beginning has none.
-func orZero(v float64) float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return 0
-	}
-	return v
-}
 
 // sign returns the webhook-signature header: one "v1" signature per secret, over
 // "id.timestamp.body" (Standard Webhooks 1.0.0, "Signature scheme").

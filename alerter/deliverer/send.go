@@ -73,36 +73,50 @@ func (d *Deliverer) attempt(ctx context.Context, dl *delivery, failingSince time
 	return a
 }
 
-// post sends one signed request.
+// post makes one attempt at an endpoint.
 func (d *Deliverer) post(ctx context.Context, dl *delivery, ep Endpoint, now time.Time) answer {
 	a := answer{delivery: dl, at: now}
-	if err := d.guard.CheckURL(ep.URL); err != nil {
-		a.err = err.Error()
-		return a
-	}
 	body, err := encodeBody(dl.event, dl.root, dl.partition)
 	if err != nil {
 		a.err = err.Error()
 		return a
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	d.sender.send(ctx, &a, dl.webhook.String(), ep, body)
+	return a
+}
+
+// sender sends signed requests through the guard.
+type sender struct {
+	guard   *Guard
+	client  *http.Client
+	timeout time.Duration
+}
+
+func newSender(guard *Guard, cfg Config) sender { return sender{guard, guard.client(cfg), cfg.Timeout} }
+
+// send sends one signed request at a.at, and says in a what came of it.
+func (s sender) send(ctx context.Context, a *answer, id string, ep Endpoint, body []byte) {
+	if err := s.guard.CheckURL(ep.URL); err != nil {
+		a.err = err.Error()
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ep.URL, bytes.NewReader(body))
 	if err != nil {
 		a.err = "webhook URL can't be used"
-		return a
+		return
 	}
-	id := dl.webhook.String()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "EdgePulse-Webhooks/1")
 	req.Header.Set("webhook-id", id)
-	req.Header.Set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set("webhook-signature", sign(id, now, body, ep.Secrets))
+	req.Header.Set("webhook-timestamp", strconv.FormatInt(a.at.Unix(), 10))
+	req.Header.Set("webhook-signature", sign(id, a.at, body, ep.Secrets))
 	begun := time.Now() // a duration, not an instant: the injected clock may stand still
-	res, err := d.client.Do(req)
+	res, err := s.client.Do(req)
 	if err != nil {
 		a.took, a.err = time.Since(begun), short(err)
-		return a
+		return
 	}
 	defer res.Body.Close()
 	// The answer counts when it is complete: a receiver that never ends it has not taken the event.
@@ -116,9 +130,8 @@ func (d *Deliverer) post(ctx context.Context, dl *delivery, ep Endpoint, now tim
 		a.err = fmt.Sprintf("status %d: redirects are not followed", res.StatusCode)
 	default:
 		a.err = fmt.Sprintf("status %d", res.StatusCode)
-		a.wait = retryAfter(res, now)
+		a.wait = retryAfter(res, a.at)
 	}
-	return a
 }
 
 // short names the cause of an error without its URL, which may hold a secret.

@@ -39,15 +39,13 @@ func (c *traceCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	t, err := app.TraceEvent(ctx, &c.Config, b, s, c.Event)
+	t, raw, err := app.TraceEvent(ctx, &c.Config, b, s, c.Event)
 	if err != nil {
 		return err
 	}
 	if c.Raw {
-		for _, p := range t.Payloads {
-			_, _ = os.Stdout.Write(p.Body)
-		}
-		return nil
+		_, err = os.Stdout.Write(raw)
+		return err
 	}
 	e := t.Event
 	fmt.Printf("alert     %s %s of %s/%s at %s (rule %q)\n", e.State, e.Label, e.DeviceExternalID, e.MetricName, e.TS.Format(time.RFC3339Nano), e.RuleName)
@@ -60,16 +58,19 @@ func (c *traceCmd) Run(ctx context.Context) error {
 	if len(t.Features) > 0 {
 		fmt.Printf("features  %s\n", short(string(t.Features), 200))
 	}
-	fmt.Printf("points    %d in the window", len(t.Datapoints))
-	if n := len(t.Datapoints); n > 0 {
-		fmt.Printf(", the newest %g at %s", t.Datapoints[0].Value, t.Datapoints[0].TS.Format(time.RFC3339Nano))
+	fmt.Printf("points    %d in the window", len(t.Points))
+	if n := len(t.Points); n > 0 {
+		fmt.Printf(", the newest %g at %s", t.Points[0].Value, t.Points[0].TS.Format(time.RFC3339Nano))
 	}
 	fmt.Println()
-	for _, r := range t.Receipts {
+	for _, r := range t.Parts {
 		fmt.Printf("request   %s part %d of %d, key %s, root %d\n", r.RequestID, r.Part+1, r.Parts, r.KeyID, r.Root.Sequence)
 	}
-	for _, p := range t.Payloads {
-		fmt.Printf("payload   %d bytes from %s, received %s, SHA-256 of the body %x\n          %s\n", len(p.Body), p.From, p.ReceivedAt.Format(time.RFC3339Nano), p.SHA256, short(string(p.Body), 400))
+	if p := t.Raw; p != nil {
+		fmt.Printf("payload   %d bytes from %s, SHA-256 of the body %s\n          %s\n", p.Bytes, p.Source, p.BodySHA256, short(p.DeviceJSON, 400))
+	}
+	for _, s := range t.Stages {
+		fmt.Printf("%-9s %s\n", s.Stage, s.At.Format(time.RFC3339Nano))
 	}
 	for _, d := range e.Deliveries {
 		fmt.Printf("delivery  %s attempt %d to %s at %s: %s %d %s\n", d.WebhookID, d.Attempt, d.EndpointID, d.At.Format(time.RFC3339), d.Outcome, d.Status, d.Error)

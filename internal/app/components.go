@@ -7,6 +7,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/alerter"
 	"github.com/edgepulse/edgepulse/alerter/deliverer"
+	"github.com/edgepulse/edgepulse/dashboard"
 	"github.com/edgepulse/edgepulse/featurizer"
 	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/normaliser"
@@ -92,8 +93,17 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 		return nil, err
 	}
 	cfg.Pepper = string(pepper)
+	probe, err := deliverer.NewProbe(deliverer.Config{Allow: cfg.WebhookAllow})
+	if err != nil {
+		return nil, err
+	}
+	page, built := dashboard.FS()
+	if !built {
+		a.log.Info("this binary was built without the dashboard", "build it with", "go tool task dashboard:build")
+	}
 	srv, err := gateway.New(cfg, gateway.Deps{
-		Log: ingestLog{a.broker}, Keys: keys{a.store}, Queries: queries{a.store}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
+		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page,
+		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
 		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})
 	if err != nil {

@@ -31,10 +31,14 @@ func (e endpoints) Endpoints(ctx context.Context, tenant schemas.ID) ([]delivere
 	var out []deliverer.Endpoint
 	for _, x := range list {
 		if x.Enabled {
-			out = append(out, deliverer.Endpoint{ID: x.ID, URL: x.URL, Secrets: x.Secrets, MinSeverity: x.MinSeverity, LastDelivered: x.LastDelivered})
+			out = append(out, endpointOf(x))
 		}
 	}
 	return out, nil
+}
+
+func endpointOf(x store.Endpoint) deliverer.Endpoint {
+	return deliverer.Endpoint{ID: x.ID, URL: x.URL, Secrets: x.Secrets, MinSeverity: x.MinSeverity, LastDelivered: x.LastDelivered}
 }
 
 func (e endpoints) Disable(ctx context.Context, tenant, endpoint schemas.ID, reason string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edgepulse/edgepulse/alerter/deliverer"
 	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
@@ -59,14 +60,39 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 }
 
 // queries answers the reading and configuring part of the API.
-type queries struct{ s *store.Store }
+type queries struct {
+	s      *store.Store
+	tracer *Tracer
+	probe  *deliverer.Probe
+}
+
+func (q queries) Identity(ctx context.Context, t schemas.ID, keyID string) (api.Session, error) {
+	return one(q.s.Identity(ctx, t, keyID))
+}
+
+func (q queries) Overview(ctx context.Context, t schemas.ID, now time.Time, hours int) (api.Overview, error) {
+	return one(q.s.Overview(ctx, t, now, hours))
+}
 
 func (q queries) ListDevices(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.DeviceFilter) (api.Page[api.Device], error) {
-	return page(q.s.ListDevices(ctx, t, p, store.DeviceFilter{ExternalID: f.ExternalID}))
+	return page(q.s.ListDevices(ctx, t, p, store.DeviceFilter{ExternalID: f.ExternalID, Search: f.Search, Now: f.Now}))
 }
 
 func (q queries) ListMetrics(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.MetricFilter) (api.Page[api.Metric], error) {
-	return page(q.s.ListMetrics(ctx, t, p, store.MetricFilter{DeviceID: text(f.DeviceID), Name: f.Name}))
+	return page(q.s.ListMetrics(ctx, t, p, store.MetricFilter{DeviceID: text(f.DeviceID), DeviceExternalID: f.DeviceExternalID, Name: f.Name,
+		Search: f.Search, Summary: f.Summary, Now: f.Now}))
+}
+
+func (q queries) GetDevice(ctx context.Context, t, device schemas.ID, now time.Time) (api.Device, error) {
+	return one(q.s.Device(ctx, t, device.String(), now))
+}
+
+func (q queries) GetMetric(ctx context.Context, t, metric schemas.ID, now time.Time) (api.Metric, error) {
+	return one(q.s.Metric(ctx, t, metric.String(), now))
+}
+
+func (q queries) Series(ctx context.Context, t, metric schemas.ID, r api.Range, buckets int) (api.Series, error) {
+	return one(q.s.Series(ctx, t, metric.String(), r, buckets))
 }
 
 func (q queries) Datapoints(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Datapoint], error) {
@@ -92,6 +118,23 @@ func (q queries) ListAlertEvents(ctx context.Context, t schemas.ID, p api.PageRe
 
 func (q queries) GetAlertEvent(ctx context.Context, t, event schemas.ID) (api.AlertEvent, error) {
 	return one(q.s.AlertEvent(ctx, t, event.String()))
+}
+
+func (q queries) TraceEvent(ctx context.Context, t, event schemas.ID) (api.EventTrace, error) {
+	out, _, err := q.tracer.Event(ctx, t, event.String())
+	return one(out, err)
+}
+
+func (q queries) ListAlerts(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertFilter) (api.Page[api.Alert], error) {
+	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
+}
+
+func (q queries) GetAlert(ctx context.Context, t, alert schemas.ID) (api.Alert, error) {
+	return one(q.s.Alert(ctx, t, alert.String()))
+}
+
+func (q queries) ListBatches(ctx context.Context, t schemas.ID, p api.PageRequest, onlyRejected bool) (api.Page[api.Receipt], error) {
+	return page(q.s.ListReceipts(ctx, t, onlyRejected, p))
 }
 
 func (q queries) Receipt(ctx context.Context, t, batch schemas.ID) (api.Receipt, error) {
@@ -128,6 +171,24 @@ func (q queries) GetWebhook(ctx context.Context, t, webhook schemas.ID) (api.Web
 
 func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook) (api.Webhook, error) {
 	return one(q.s.CreateWebhook(ctx, t, w))
+}
+
+func (q queries) UpdateWebhook(ctx context.Context, t, id schemas.ID, w api.Webhook) (api.Webhook, error) {
+	return one(q.s.UpdateWebhook(ctx, t, id.String(), w))
+}
+
+// TestWebhook also tests an endpoint that is disabled: whoever mends it wants to know.
+func (q queries) TestWebhook(ctx context.Context, t, id schemas.ID) (api.WebhookTest, error) {
+	list, err := q.s.Endpoints(ctx, t)
+	if err != nil {
+		return api.WebhookTest{}, asGateway(err)
+	}
+	for _, x := range list {
+		if x.ID == id {
+			return q.probe.Test(ctx, t, endpointOf(x))
+		}
+	}
+	return api.WebhookTest{}, gateway.ErrNotFound
 }
 
 func (q queries) DeleteWebhook(ctx context.Context, t, webhook schemas.ID) error {

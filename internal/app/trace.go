@@ -2,105 +2,167 @@ package app
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
 	"github.com/edgepulse/edgepulse/schemas/payload"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// Trace is the whole way of an alert event, down to its bytes.
-type Trace struct {
-	store.Trace
-	Payloads []Payload `json:"payloads"`
+// Tracer follows alert events back to their bytes, for the API and the command line.
+type Tracer struct {
+	Store   *store.Store
+	Broker  *stream.Broker
+	Archive stream.Blobs // nil = none: what the log no longer holds is not found
 }
 
-// Payload is a device object as it was received.
-type Payload struct {
-	Root       uint64    `json:"root"`
-	From       string    `json:"from"` // "log" or "archive"
-	RequestID  string    `json:"request_id"`
-	ReceivedAt time.Time `json:"received_at"`
-	SHA256     []byte    `json:"body_sha256"`
-	Body       []byte    `json:"body"`
+// maxTraced bounds the payload that an answer shows.
+const maxTraced = 64 << 10
+
+// Event follows a tenant's event. raw is the device object that caused it, whole;
+// nil where none did (time did) or its bytes are gone.
+func (t *Tracer) Event(ctx context.Context, tenant schemas.ID, event string) (out api.EventTrace, raw []byte, err error) {
+	out, received, err := t.Store.TraceEvent(ctx, tenant, event)
+	if err != nil {
+		return out, nil, err
+	}
+	e := &out.Event
+	group, stored, from, err := t.root(ctx, e.Partition, e.Root)
+	gone := errors.Is(err, stream.ErrNoRoot) || errors.Is(err, stream.ErrBlobNotFound)
+	if err != nil && !gone {
+		return out, nil, err
+	}
+	if !gone {
+		device, err := schemas.ParseID(e.DeviceID)
+		if err != nil {
+			return out, nil, fmt.Errorf("trace event: %w", err)
+		}
+		batch, body, err := causeOf(group, tenant, device, e)
+		if err != nil {
+			return out, nil, err
+		}
+		if batch != nil {
+			raw = body
+			shown := body[:min(len(body), maxTraced)]
+			out.Raw = &api.RawPayload{Partition: e.Partition, Root: e.Root, DeviceJSON: strings.ToValidUTF8(string(shown), ""), Truncated: len(shown) < len(body),
+				Bytes: len(body), BodySHA256: hex.EncodeToString(batch.BodySha256), Source: from}
+			if out.Request, err = t.Store.TraceRequest(ctx, tenant, batch.RequestId); err != nil {
+				return out, nil, err
+			}
+		}
+	}
+	out.Stages, err = t.stages(ctx, e, received, stored)
+	return out, raw, err
 }
 
-// TraceEvent follows an event of any tenant back: an operator's tool.
-func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Store, event string) (Trace, error) {
-	tenant, err := s.TenantOfEvent(ctx, event)
-	if err != nil {
-		return Trace{}, fmt.Errorf("find event %s: %w", event, err)
+// stages is the clock of an event. Each instant is of whoever took the step:
+// the gateway, the broker, the deliverer.
+func (t *Tracer) stages(ctx context.Context, e *api.AlertEvent, received, stored time.Time) ([]api.StageTime, error) {
+	var out []api.StageTime
+	add := func(stage string, at time.Time) {
+		if !at.IsZero() {
+			out = append(out, api.StageTime{Stage: stage, At: at.UTC()})
+		}
 	}
-	st, err := s.TraceEvent(ctx, tenant, event)
-	if err != nil {
-		return Trace{}, err
+	add("received", received)
+	add("stored", stored)
+	for _, s := range []struct {
+		stage string
+		log   stream.LogName
+	}{{"scored", stream.Scores}, {"decided", stream.Alerts}} {
+		at, ok, err := t.Broker.CommittedAt(ctx, s.log, e.Partition, e.Root)
+		if err != nil {
+			return nil, fmt.Errorf("trace event: %w", err)
+		}
+		if ok {
+			add(s.stage, at)
+		}
 	}
-	t := Trace{Trace: st}
-	device, err := schemas.ParseID(st.Event.DeviceID)
-	if err != nil {
-		return t, fmt.Errorf("trace event: %w", err)
+	for _, d := range e.Deliveries {
+		if d.Outcome == "delivered" {
+			add("delivered", d.At)
+			break
+		}
 	}
-	raw, from, err := ReadRoot(ctx, cfg, b, st.Event.Partition, st.Event.Root)
-	if err != nil {
-		return t, err
-	}
-	t.Payloads, err = payloadsOf(raw, from, st.Event.Root, tenant, device)
-	return t, err
+	return out, nil
 }
 
-// ReadRoot returns the bytes of an INGEST message from the log, or from the
-// archive when the log no longer holds it.
-func ReadRoot(ctx context.Context, cfg *Config, b *stream.Broker, partition int, root uint64) ([]byte, string, error) {
-	raw, _, err := b.ReadRoot(ctx, partition, root)
+// root returns the bytes of an INGEST message and when the broker stored it, from
+// the log, or from the archive when the log no longer holds it.
+func (t *Tracer) root(ctx context.Context, partition int, root uint64) (raw []byte, at time.Time, from string, err error) {
+	raw, at, err = t.Broker.ReadRoot(ctx, partition, root)
 	if err == nil {
-		return raw, "log", nil
+		return raw, at, "log", nil
 	}
-	if !errors.Is(err, stream.ErrNoRoot) || cfg.Objects.Archive == "" {
-		return nil, "", err
+	if !errors.Is(err, stream.ErrNoRoot) || t.Archive == nil {
+		return nil, time.Time{}, "", err
 	}
-	blobs, err := archive.Open(ctx, cfg.Objects.Archive, objectCredentials())
+	m, err := archive.ReadRoot(ctx, t.Archive, stream.Ingest, partition, root)
 	if err != nil {
-		return nil, "", err
+		return nil, time.Time{}, "", fmt.Errorf("read root %d of %s from the archive: %w", root, stream.StreamName(stream.Ingest, partition), err)
 	}
-	m, err := archive.ReadRoot(ctx, blobs, stream.Ingest, partition, root)
-	if err != nil {
-		return nil, "", fmt.Errorf("read root %d of %s from the archive: %w", root, stream.StreamName(stream.Ingest, partition), err)
-	}
-	return m.Payload, "archive", nil
+	return m.Payload, m.At, "archive", nil
 }
 
-// payloadsOf picks the device objects of one device out of a group.
-func payloadsOf(raw []byte, from string, root uint64, tenant, device schemas.ID) ([]Payload, error) {
+// causeOf picks the device object of a group that caused an event: of the event's
+// device, and the one with the sample of its metric and instant where several are.
+func causeOf(raw []byte, tenant, device schemas.ID, e *api.AlertEvent) (*schemas.Batch, []byte, error) {
 	g := &schemas.Group{}
 	if err := g.UnmarshalVT(raw); err != nil {
-		return nil, fmt.Errorf("decode root %d: %w", root, err)
+		return nil, nil, fmt.Errorf("decode root %d: %w", e.Root, err)
 	}
-	var out []Payload
+	var found *schemas.Batch
+	var body []byte
 	for _, entry := range g.Entries {
 		if schemas.KindOf(entry) != schemas.KindBatch {
 			continue
 		}
-		e := &schemas.Entry{}
-		if err := e.UnmarshalVT(entry); err != nil {
-			return nil, fmt.Errorf("decode entry of root %d: %w", root, err)
+		x := &schemas.Entry{}
+		if err := x.UnmarshalVT(entry); err != nil {
+			return nil, nil, fmt.Errorf("decode entry of root %d: %w", e.Root, err)
 		}
-		batch := e.GetBatch()
+		batch := x.GetBatch()
 		if schemas.ID(batch.TenantId) != tenant {
 			continue
 		}
 		for _, s := range batch.Slices {
-			if deviceOf(s.Json, tenant) != device {
+			d, fault := payload.NewDecoder().DecodeDevice(s.Json, payload.Options{ReceivedAt: batch.ReceivedAt, Backfill: true}, nil)
+			if fault != nil || schemas.DeviceID(tenant, d.ExternalID) != device {
 				continue
 			}
-			out = append(out, Payload{Root: root, From: from, RequestID: batch.RequestId, ReceivedAt: time.UnixMicro(batch.ReceivedAt).UTC(),
-				SHA256: batch.BodySha256, Body: s.Json})
+			for _, sample := range d.Samples {
+				if sample.Name == e.MetricName && sample.TS == e.TS.UnixMicro() {
+					return batch, s.Json, nil
+				}
+			}
+			if found == nil {
+				found, body = batch, s.Json
+			}
 		}
 	}
-	return out, nil
+	return found, body, nil
+}
+
+// TraceEvent follows an event of any tenant back: an operator's tool.
+func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Store, event string) (api.EventTrace, []byte, error) {
+	tenant, err := s.TenantOfEvent(ctx, event)
+	if err != nil {
+		return api.EventTrace{}, nil, fmt.Errorf("find event %s: %w", event, err)
+	}
+	t := &Tracer{Store: s, Broker: b}
+	if cfg.Objects.Archive != "" {
+		if t.Archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials()); err != nil {
+			return api.EventTrace{}, nil, err
+		}
+	}
+	return t.Event(ctx, tenant, event)
 }
 
 // Requeue puts the entry of a dead letter into INGEST again: a new root with the same bytes.
@@ -133,13 +195,4 @@ func OpenSnapshots(ctx context.Context, cfg *Config) (stream.Blobs, error) {
 		return nil, errors.New("no place for snapshots: set EDGEPULSE_SNAPSHOT_URL")
 	}
 	return archive.Open(ctx, url, objectCredentials())
-}
-
-// deviceOf names the device of a verbatim device object; Nil when it does not decode.
-func deviceOf(json []byte, tenant schemas.ID) schemas.ID {
-	d, fault := payload.NewDecoder().DecodeDevice(json, payload.Options{Backfill: true}, nil)
-	if fault != nil {
-		return schemas.Nil
-	}
-	return schemas.DeviceID(tenant, d.ExternalID)
 }

@@ -292,7 +292,7 @@ func (w *world) verifyRows(ctx context.Context, t *truth, l *loader) error {
 	var id [16]byte
 	var ts time.Time
 	var value float64
-	rows, err := conn.Query(ctx, `SELECT metric_id, ts, value FROM datapoint_rows`)
+	rows, err := conn.Query(ctx, `SELECT metric_id, ts, value FROM datapoint_samples`)
 	if err != nil {
 		return err
 	}

@@ -116,23 +116,13 @@ func scanAlert(r pgx.Row, c *cursor) (api.AlertEvent, error) {
 }
 
 func deliveriesOf(ctx context.Context, tx pgx.Tx, tenant, event schemas.ID) ([]api.Delivery, error) {
-	rows, err := tx.Query(ctx, `SELECT webhook_id, endpoint_id, kind, attempt, at, outcome, status, error, next_at
-		FROM webhook_deliveries WHERE tenant_id = $1 AND event_id = $2 AND kind <> 'endpoint_disabled' ORDER BY at, endpoint_id, attempt`,
+	rows, err := tx.Query(ctx, deliveryColumns+` WHERE tenant_id = $1 AND event_id = $2 AND kind <> 'endpoint_disabled' ORDER BY at, endpoint_id, attempt`,
 		uuidOf(tenant), uuidOf(event))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.Delivery, error) {
-		var d api.Delivery
-		var webhook, endpoint pgtype.UUID
-		var kind string
-		var attempt, status int32
-		err := r.Scan(&webhook, &endpoint, &kind, &attempt, &d.At, &d.Outcome, &status, &d.Error, &d.NextAt)
-		d.WebhookID, d.EndpointID, d.Attempt, d.Status = uuidText(webhook), uuidText(endpoint), uint32(attempt), uint32(status)
-		d.At, d.NextAt = utc(d.At), utcPtr(d.NextAt)
-		if kind == "planned" {
-			d.Outcome = kind
-		}
+		_, d, err := scanDelivery(r)
 		return d, err
 	})
 }

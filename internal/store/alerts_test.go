@@ -99,17 +99,20 @@ func TestTraceLeadsBackToTheRequests(t *testing.T) {
 	w.apply(stream.Alerts, func(rows *stream.RowSet) {
 		opened = w.event(rows, schemas.NewID(), 0, schemas.AlertState_ALERT_STATE_OPENED, 18, 19)
 	})
-	tr, err := db.TraceEvent(t.Context(), w.tenant, opened.String())
+	tr, received, err := db.TraceEvent(t.Context(), w.tenant, opened.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tr.Score == nil || tr.Score.Root != 19 || len(tr.Features) == 0 || len(tr.Datapoints) != 10 || tr.Datapoints[3].Value != 15 || len(tr.Receipts) != 10 {
-		t.Fatalf("score %+v, features %s, %d points, %d receipts", tr.Score, tr.Features, len(tr.Datapoints), len(tr.Receipts))
+	if !received.Equal(at(18)) {
+		t.Fatalf("received %s", received)
 	}
-	if last := tr.Receipts[9]; last.Root.Sequence != 19 || last.RequestID != "req" || last.KeyID != "key" {
+	if tr.Score == nil || tr.Score.Root != 19 || len(tr.Features) == 0 || len(tr.Points) != 10 || tr.Points[3].Value != 15 || len(tr.Parts) != 10 {
+		t.Fatalf("score %+v, features %s, %d points, %d receipts", tr.Score, tr.Features, len(tr.Points), len(tr.Parts))
+	}
+	if last := tr.Parts[9]; last.Root.Sequence != 19 || last.RequestID != "req" || last.KeyID != "key" {
 		t.Fatalf("last receipt %+v", last)
 	}
-	if _, err := db.TraceEvent(t.Context(), schemas.NewID(), opened.String()); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := db.TraceEvent(t.Context(), schemas.NewID(), opened.String()); !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("foreign trace: %v", err)
 	}
 }

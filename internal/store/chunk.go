@@ -32,12 +32,17 @@ func weekOf(us int64) int64 {
 	return w
 }
 
-// chunkColumns are those of both tables; sealed datapoints have rollupColumns too.
-var (
-	chunkColumns = []string{"tenant_id", "device_id", "metric_id", "first_ts", "last_ts", "root", "n", "unit", "partition",
-		"offsets", "wide", "roots", "flags", "longs", "reals", "words"}
-	rollupColumns = []string{"min_value", "max_value", "sum_value", "cell_us", "cell_at", "cells"}
-)
+// chunkColumns are those of both tables; sealed chunks may have rollupColumns too.
+var chunkColumns = []string{"tenant_id", "device_id", "metric_id", "first_ts", "last_ts", "root", "n", "unit", "partition",
+	"offsets", "wide", "roots", "flags", "longs", "reals", "words"}
+
+// sealedColumns are those of a sealed chunk of a kind.
+func sealedColumns(spec *stream.SeriesSpec) []string {
+	if rollings[spec] == nil {
+		return chunkColumns
+	}
+	return append(chunkColumns[:len(chunkColumns):len(chunkColumns)], rollupColumns...)
+}
 
 // order sorts samples by instant, then root, then kind. They usually are.
 func order(s *stream.Samples) {
@@ -153,10 +158,9 @@ func rootsFit(s *stream.Samples, lo, hi int) int {
 
 // appendChunk appends the COPY row of samples [lo, hi), which are ordered.
 func appendChunk(b []byte, spec *stream.SeriesSpec, s *stream.Samples, lo, hi, partition int, sealed bool) []byte {
-	rollups := sealed && spec == stream.DatapointSeries
 	columns := len(chunkColumns)
-	if rollups {
-		columns += len(rollupColumns)
+	if sealed {
+		columns = len(sealedColumns(spec))
 	}
 	n := hi - lo
 	b = slices.Grow(b, 512+n*(12*(3+len(spec.Longs)+len(spec.Reals))))
@@ -212,8 +216,8 @@ func appendChunk(b []byte, spec *stream.SeriesSpec, s *stream.Samples, lo, hi, p
 		}
 	}
 	b = appendWords(b, words)
-	if rollups {
-		b = appendRollups(b, s.TS[lo:hi], s.Reals[0][lo:hi])
+	if r := rollings[spec]; sealed && r != nil {
+		b = r.appendRollups(b, s, lo, hi)
 	}
 	return b
 }

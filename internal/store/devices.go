@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -15,6 +17,8 @@ import (
 // DeviceFilter narrows ListDevices; empty fields do not.
 type DeviceFilter struct {
 	ExternalID string
+	Search     string    // part of the name, whatever its case
+	Now        time.Time // the service's clock
 }
 
 // MetricFilter narrows ListMetrics; empty fields do not.
@@ -22,6 +26,9 @@ type MetricFilter struct {
 	DeviceID         string
 	DeviceExternalID string
 	Name             string
+	Search           string // part of the name of metric or device, whatever its case
+	Summary          bool
+	Now              time.Time // the service's clock; with Summary
 }
 
 // ListDevices lists devices, the newest first.
@@ -32,26 +39,22 @@ func (s *Store) ListDevices(ctx context.Context, tenant schemas.ID, pr api.PageR
 		return out, err
 	}
 	var q query
-	q.add(`SELECT d.device_id, d.device_external_id, d.first_seen,
-	         (SELECT count(*) FROM metrics m WHERE m.device_id = d.device_id AND m.tenant_id = d.tenant_id)
-	       FROM devices d WHERE d.tenant_id = ?`, uuidOf(tenant))
+	q.add(deviceColumns+` WHERE d.tenant_id = ?`, uuidOf(tenant))
 	if f.ExternalID != "" {
 		q.add(" AND d.device_external_id = ?", f.ExternalID)
+	}
+	if f.Search != "" {
+		q.add(" AND d.device_external_id ILIKE ?", containing(f.Search))
 	}
 	if p.after != nil {
 		q.add(" AND (d.first_seen, d.device_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
 	q.add(" ORDER BY d.first_seen DESC, d.device_id DESC")
 	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
-		out, err = collect(ctx, tx, &q, p, func(r pgx.Row, c *cursor) (api.Device, error) {
-			var d api.Device
-			var id pgtype.UUID
-			err := r.Scan(&id, &d.ExternalID, &d.FirstSeen, &d.Metrics)
-			d.ID, d.FirstSeen = uuidText(id), utc(d.FirstSeen)
-			*c = cursor{List: "devices", TS: d.FirstSeen.UnixMicro(), ID: d.ID}
-			return d, err
-		})
-		return err
+		if out, err = collect(ctx, tx, &q, p, scanDevice); err != nil {
+			return err
+		}
+		return summariseDevices(ctx, tx, tenant, f.Now, out.Data)
 	})
 	if err != nil {
 		return out, fmt.Errorf("list devices: %w", err)
@@ -81,13 +84,18 @@ func (s *Store) ListMetrics(ctx context.Context, tenant schemas.ID, pr api.PageR
 	if f.Name != "" {
 		q.add(" AND m.name = ?", f.Name)
 	}
+	if f.Search != "" {
+		q.add(" AND (m.name ILIKE ? OR d.device_external_id ILIKE ?)", containing(f.Search), containing(f.Search))
+	}
 	if p.after != nil {
 		q.add(" AND (m.first_seen, m.metric_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
 	q.add(" ORDER BY m.first_seen DESC, m.metric_id DESC")
 	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
-		out, err = collect(ctx, tx, &q, p, scanMetric)
-		return err
+		if out, err = collect(ctx, tx, &q, p, scanMetric); err != nil || !f.Summary {
+			return err
+		}
+		return summarise(ctx, tx, tenant, f.Now, out.Data)
 	})
 	if err != nil {
 		return out, fmt.Errorf("list metrics: %w", err)
@@ -95,22 +103,41 @@ func (s *Store) ListMetrics(ctx context.Context, tenant schemas.ID, pr api.PageR
 	return out, nil
 }
 
-// Metric finds one metric.
-func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string) (api.Metric, error) {
+// Metric finds one metric and its state.
+func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, now time.Time) (api.Metric, error) {
 	id, err := parseID(metricID)
 	if err != nil {
-		return api.Metric{}, err
+		return api.Metric{}, fmt.Errorf("find metric: %w", err)
 	}
-	var m api.Metric
+	list := make([]api.Metric, 1)
 	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, metricColumns+` WHERE m.tenant_id = $1 AND m.metric_id = $2`, uuidOf(tenant), uuidOf(id))
-		m, err = scanMetric(row, &cursor{})
-		return orNotFound(err)
+		if list[0], err = scanMetric(row, &cursor{}); err != nil {
+			return orNotFound(err)
+		}
+		return summarise(ctx, tx, tenant, now, list)
 	})
 	if err != nil {
 		return api.Metric{}, fmt.Errorf("find metric: %w", err)
 	}
-	return m, nil
+	return list[0], nil
+}
+
+// containing is the pattern of texts that hold s.
+func containing(s string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(s) + "%"
+}
+
+const deviceColumns = `SELECT d.device_id, d.device_external_id, d.first_seen,
+	(SELECT count(*) FROM metrics m WHERE m.device_id = d.device_id AND m.tenant_id = d.tenant_id) FROM devices d`
+
+func scanDevice(r pgx.Row, c *cursor) (api.Device, error) {
+	var d api.Device
+	var id pgtype.UUID
+	err := r.Scan(&id, &d.ExternalID, &d.FirstSeen, &d.Metrics)
+	d.ID, d.FirstSeen = uuidText(id), utc(d.FirstSeen)
+	*c = cursor{List: "devices", TS: d.FirstSeen.UnixMicro(), ID: d.ID}
+	return d, err
 }
 
 const metricColumns = `SELECT m.metric_id, m.device_id, coalesce(d.device_external_id, ''), m.name, m.unit, m.first_seen

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
@@ -51,7 +52,7 @@ func TestOwnerWithoutSuperuser(t *testing.T) {
 	if err := db.TruncateProjected(t.Context(), stream.Points); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Metric(t.Context(), w.tenant, w.metric.String()); !errors.Is(err, store.ErrNotFound) {
+	if _, err := db.Metric(t.Context(), w.tenant, w.metric.String(), time.Now()); !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("after the rebuild: %v", err)
 	}
 	db.Close()

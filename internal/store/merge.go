@@ -131,11 +131,7 @@ func (m *merge) write(ctx context.Context, tx pgx.Tx, s *Store) error {
 		distinct(m.spec, one.Samples)
 		cut(one.Samples, func(lo, hi int) { data = appendChunk(data, m.spec, one.Samples, lo, hi, one.partition, true) })
 	}
-	columns := chunkColumns
-	if m.spec == stream.DatapointSeries {
-		columns = append(columns[:len(columns):len(columns)], rollupColumns...)
-	}
-	if err := s.copyData(ctx, tx, m.table, columns, copyTrailer(data)); err != nil {
+	if err := s.copyData(ctx, tx, m.table, sealedColumns(m.spec), copyTrailer(data)); err != nil {
 		return fmt.Errorf("write sealed chunks: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
@@ -190,7 +191,7 @@ func TestDevicesAndMetrics(t *testing.T) {
 	for _, id := range []string{stranger.metric.String(), schemas.NewID().String(), "no id", ""} {
 		_, err1 := db.Datapoints(ctx, w.tenant, id, api.Range{}, api.PageRequest{}, store.Newest)
 		_, err2 := db.Scores(ctx, w.tenant, id, api.Range{}, api.PageRequest{}, store.Newest)
-		_, err3 := db.Metric(ctx, w.tenant, id)
+		_, err3 := db.Metric(ctx, w.tenant, id, time.Now())
 		if !errors.Is(err1, store.ErrNotFound) || !errors.Is(err2, store.ErrNotFound) || !errors.Is(err3, store.ErrNotFound) {
 			t.Errorf("metric %q: %v, %v, %v", id, err1, err2, err3)
 		}

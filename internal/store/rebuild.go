@@ -12,10 +12,10 @@ import (
 
 // projected says which tables are filled from which log.
 var projected = map[stream.LogName][]string{
-	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_recent", "datapoint_chunks", "datapoint_hours", "usage"},
+	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_recent", "datapoint_chunks", "usage", "ingest_minutes"},
 	stream.Features:   {"feature_recent", "feature_chunks"},
-	stream.Scores:     {"anomaly_rows", "score_recent", "score_chunks", "models"},
-	stream.Alerts:     {"alert_events"},
+	stream.Scores:     {"anomaly_rows", "silent_metrics", "score_recent", "score_chunks", "models"},
+	stream.Alerts:     {"alert_events", "alerts"},
 	stream.Deliveries: {"webhook_deliveries"},
 }
 

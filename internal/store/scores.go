@@ -15,7 +15,7 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// scorePage reads evaluations of a metric after a cursor, at most limit: normal
+// scorePage reads evaluations of a metric after a cursor, at most limit (0 = all): normal
 // ones stand in chunks, the others are rows of their own.
 func scorePage(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, r reach, o Order, after *cursor, limit int) ([]api.Score, error) {
 	if after != nil { // the cursor's instant may have more than one evaluation
@@ -41,6 +41,9 @@ func scorePage(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, r reac
 	if err != nil {
 		return nil, err
 	}
+	if limit == 0 {
+		limit = normal.Len() + len(out)
+	}
 	for _, i := range firstOf(normal, o, limit) {
 		out = append(out, normalScore(name, normal, i))
 	}
@@ -55,7 +58,7 @@ func abnormalScores(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, r
 	if after != nil {
 		q.add(" AND (s.ts, s.root, s.tick) "+compare+" (?, ?, ?)", after.time(), after.Root, after.Tick)
 	}
-	q.add(" ORDER BY s.ts "+direction+", s.root "+direction+", s.tick "+direction+" LIMIT ?", limit)
+	q.add(" ORDER BY s.ts "+direction+", s.root "+direction+", s.tick "+direction+" LIMIT NULLIF(?::bigint, 0)", limit)
 	rows, err := tx.Query(ctx, q.sql.String(), q.args...)
 	if err != nil {
 		return nil, err

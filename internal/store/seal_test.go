@@ -297,7 +297,9 @@ func TestSlowMetricsFillTheirChunks(t *testing.T) {
 	w := newWorld(t, db, "acme")
 	w.declare()
 	for i := range 300 { // one point in 10 min, each sealed by itself
-		w.apply(stream.Points, func(rows *stream.RowSet) { w.pointAt(rows, us(0)+int64(i)*600e6+int64(i%7), float64(i), uint64(i+1), 0) })
+		w.apply(stream.Points, func(rows *stream.RowSet) {
+			w.pointAt(rows, us(0)+int64(i)*600e6+int64(i%7), float64(i), uint64(i+1), 0)
+		})
 		if _, err := db.Seal(t.Context(), stream.Points); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
 	"github.com/edgepulse/edgepulse/schemas"
@@ -102,7 +103,7 @@ func TestUpsertMeaning(t *testing.T) {
 		rows.Add(usageSpec, w.tenant, us(9), 1, 10, int64(100))
 		rows.Add(usageSpec, w.tenant, us(86400), 5, 5, int64(5))
 	})
-	m, err := db.Metric(t.Context(), w.tenant, w.metric.String())
+	m, err := db.Metric(t.Context(), w.tenant, w.metric.String(), time.Now())
 	if err != nil || m.Name != "first name wins" || m.Unit != "°F" || !m.FirstSeen.Equal(at(0)) {
 		t.Fatalf("got %+v, %v", m, err)
 	}

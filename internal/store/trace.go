@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,45 +12,19 @@ import (
 	"github.com/edgepulse/edgepulse/schemas/api"
 )
 
-// Trace is all that PostgreSQL holds of the way of one alert event: from the
-// event back to the requests whose bytes caused it. Partition and roots lead on
-// from here into INGEST or its archive.
-type Trace struct {
-	Event      api.AlertEvent  `json:"event"` // with deliveries
-	Score      *api.Score      `json:"score"` // nil: not projected yet, or thrown away
-	Features   json.RawMessage `json:"features"`
-	Datapoints []TracePoint    `json:"datapoints"` // of the window, at most 1000, the newest
-	Receipts   []TraceReceipt  `json:"receipts"`   // of the roots of event and datapoints
-}
-
-// TracePoint is a sample of the evaluated window.
-type TracePoint struct {
-	api.Datapoint
-	Partition int `json:"partition"`
-}
-
-// TraceReceipt names the part of a request that stands at a root.
-type TraceReceipt struct {
-	Root      api.Root `json:"root"`
-	RequestID string   `json:"request_id"`
-	Part      int      `json:"part"`
-	Parts     int      `json:"parts"`
-	KeyID     string   `json:"key_id"`
-	Source    string   `json:"source"`
-}
-
-// TraceEvent follows an event back. The event's window bounds the samples; they
-// come from several roots, of which the event's own is the last.
-func (s *Store) TraceEvent(ctx context.Context, tenant schemas.ID, eventID string) (Trace, error) {
-	var t Trace
+// TraceEvent follows an event back as far as PostgreSQL knows: from there
+// partition and root lead on into INGEST or its archive. The event's window
+// bounds the samples; they come from several roots, of which the event's own is
+// the last. received is when the gateway had the request, or the tick.
+func (s *Store) TraceEvent(ctx context.Context, tenant schemas.ID, eventID string) (t api.EventTrace, received time.Time, err error) {
 	event, err := s.AlertEvent(ctx, tenant, eventID)
 	if err != nil {
-		return t, fmt.Errorf("trace event: %w", err)
+		return t, received, fmt.Errorf("trace event: %w", err)
 	}
 	t.Event = event
 	metric, err := parseID(event.MetricID)
 	if err != nil {
-		return t, fmt.Errorf("trace event: %w", err)
+		return t, received, fmt.Errorf("trace event: %w", err)
 	}
 	err = s.readSeries(ctx, tenant, func(tx pgx.Tx) error {
 		if err := traceScore(ctx, tx, tenant, metric, &t); err != nil {
@@ -63,17 +36,24 @@ func (s *Store) TraceEvent(ctx context.Context, tenant schemas.ID, eventID strin
 		if err := tracePoints(ctx, tx, tenant, metric, &t); err != nil {
 			return err
 		}
-		return traceReceipts(ctx, tx, tenant, &t)
+		if err := traceParts(ctx, tx, tenant, &t); err != nil {
+			return err
+		}
+		if err := traceRule(ctx, tx, tenant, &t); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT received_at FROM alert_events WHERE tenant_id = $1 AND event_id = $2`,
+			uuidOf(tenant), t.Event.EventID).Scan(&received)
 	})
 	if err != nil {
-		return t, fmt.Errorf("trace event: %w", err)
+		return t, received, fmt.Errorf("trace event: %w", err)
 	}
-	return t, nil
+	return t, utc(received), nil
 }
 
 // traceScore finds the evaluation at the event's root: an event whose time has
 // come by a tick has none at its own instant, then the last one before it.
-func traceScore(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *Trace) error {
+func traceScore(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
 	before := reach{firstInstant, t.Event.TS.UnixMicro() + 1}
 	var after *cursor
 	for {
@@ -95,7 +75,7 @@ func traceScore(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *Tr
 	}
 }
 
-func traceFeatures(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *Trace) error {
+func traceFeatures(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
 	if t.Score == nil {
 		return nil
 	}
@@ -109,15 +89,15 @@ func traceFeatures(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t 
 	return err
 }
 
-func tracePoints(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *Trace) error {
+func tracePoints(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
 	rows, err := tx.Query(ctx, `SELECT ts, value, flags, root, partition FROM points($2, $3, $4)
 		WHERE tenant_id = $1 AND root <= $5 ORDER BY ts DESC LIMIT 1000`, uuidOf(tenant), uuidOf(metric),
 		t.Event.WindowStart.Add(time.Microsecond), t.Event.WindowEnd.Add(time.Microsecond), int64(t.Event.Root)) // (start, end]
 	if err != nil {
 		return err
 	}
-	t.Datapoints, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (TracePoint, error) {
-		var p TracePoint
+	t.Points, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.TracePoint, error) {
+		var p api.TracePoint
 		var flags int32
 		var root int64
 		err := r.Scan(&p.TS, &p.Value, &flags, &root, &p.Partition)
@@ -127,9 +107,9 @@ func tracePoints(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *T
 	return err
 }
 
-func traceReceipts(ctx context.Context, tx pgx.Tx, tenant schemas.ID, t *Trace) error {
+func traceParts(ctx context.Context, tx pgx.Tx, tenant schemas.ID, t *api.EventTrace) error {
 	roots := []int64{int64(t.Event.Root)}
-	for _, p := range t.Datapoints {
+	for _, p := range t.Points {
 		roots = append(roots, int64(p.Root))
 	}
 	rows, err := tx.Query(ctx, `SELECT partition, root, request_id, part, parts, key_id, source FROM ingest_batches
@@ -138,12 +118,42 @@ func traceReceipts(ctx context.Context, tx pgx.Tx, tenant schemas.ID, t *Trace) 
 	if err != nil {
 		return err
 	}
-	t.Receipts, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (TraceReceipt, error) {
-		var v TraceReceipt
+	t.Parts, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.TracePart, error) {
+		var v api.TracePart
 		var root int64
 		err := r.Scan(&v.Root.Partition, &root, &v.RequestID, &v.Part, &v.Parts, &v.KeyID, &v.Source)
 		v.Root.Sequence = uint64(root)
 		return v, err
 	})
 	return err
+}
+
+// traceRule finds the rule as it is now; it may be deleted.
+func traceRule(ctx context.Context, tx pgx.Tx, tenant schemas.ID, t *api.EventTrace) error {
+	rule, err := scanRule(tx.QueryRow(ctx, ruleColumns+` WHERE tenant_id = $1 AND rule_id = $2 AND deleted_at IS NULL`,
+		uuidOf(tenant), t.Event.RuleID), &cursor{})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	t.Rule = &rule
+	return err
+}
+
+// TraceRequest finds the receipt of a request and the key it came with.
+func (s *Store) TraceRequest(ctx context.Context, tenant schemas.ID, batchID string) (*api.TraceRequest, error) {
+	receipt, err := s.Receipt(ctx, tenant, batchID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	out := &api.TraceRequest{Receipt: receipt}
+	if err == nil {
+		err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `SELECT key_id FROM ingest_batches WHERE tenant_id = $1 AND request_id = $2 LIMIT 1`,
+				uuidOf(tenant), batchID).Scan(&out.KeyID)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("trace request: %w", err)
+	}
+	return out, nil
 }

@@ -87,6 +87,22 @@ func (s *Store) SetWebhookEnabled(ctx context.Context, tenant schemas.ID, webhoo
 	return out, nil
 }
 
+// UpdateWebhook replaces what a person sets of an endpoint. One that is turned on
+// again has no reason any more to be off.
+func (s *Store) UpdateWebhook(ctx context.Context, tenant schemas.ID, webhookID string, w api.Webhook) (api.Webhook, error) {
+	if _, err := enumNumber(schemas.Severity_value, "SEVERITY_", "min_severity", w.MinSeverity); err != nil {
+		return api.Webhook{}, fmt.Errorf("update webhook: %w", err)
+	}
+	out, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.update", func(schemas.ID) (string, []any, error) {
+		return `url = $3, description = $4, min_severity = $5, enabled = $6, disabled_reason = CASE WHEN $6 THEN '' ELSE disabled_reason END`,
+			[]any{w.URL, w.Description, w.MinSeverity, w.Enabled == nil || *w.Enabled}, nil
+	})
+	if err != nil {
+		return api.Webhook{}, fmt.Errorf("update webhook: %w", err)
+	}
+	return out, nil
+}
+
 // DeleteWebhook ends an endpoint and forgets its secrets; its deliveries stay.
 func (s *Store) DeleteWebhook(ctx context.Context, tenant schemas.ID, webhookID string) error {
 	_, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.delete", func(schemas.ID) (string, []any, error) {

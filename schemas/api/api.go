@@ -30,6 +30,11 @@ type Device struct {
 	ExternalID string    `json:"device_external_id"`
 	FirstSeen  time.Time `json:"first_seen"`
 	Metrics    int       `json:"metrics"`
+	// LastSeen is the event time of its newest point; Silent, that one of its metrics is.
+	LastSeen  *time.Time `json:"last_seen"`
+	Silent    bool       `json:"silent"`
+	Worst     string     `json:"worst_severity_24h,omitempty"`
+	Anomalies int        `json:"anomalies_24h"`
 }
 
 type Metric struct {
@@ -39,6 +44,23 @@ type Metric struct {
 	Name             string    `json:"name"`
 	Unit             string    `json:"unit,omitempty"`
 	FirstSeen        time.Time `json:"first_seen"`
+	// Summary is given where it was asked for.
+	*Summary
+}
+
+// Summary is the state of a metric at a glance.
+type Summary struct {
+	LastValue *float64   `json:"last_value"`
+	LastTS    *time.Time `json:"last_ts"`
+	WarmUp    string     `json:"warm_up,omitempty"` // warming, calibrating, learning, trusted
+	Silent    bool       `json:"silent"`
+	Worst     string     `json:"worst_severity_24h,omitempty"`
+	Anomalies int        `json:"anomalies_24h"`
+	// Spark holds the last value of each of equal steps from SparkFrom to SparkTo;
+	// null where a step has none.
+	Spark     []*float64 `json:"spark"`
+	SparkFrom *time.Time `json:"spark_from,omitempty"`
+	SparkTo   *time.Time `json:"spark_to,omitempty"`
 }
 
 type Datapoint struct {

@@ -73,34 +73,16 @@ END $$;
 SELECT make_chunk_table(kind) FROM unnest(ARRAY['datapoint', 'feature', 'score']) kind;
 DROP FUNCTION make_chunk_table(text);
 
--- Roll-ups stand in the chunk itself: none can be missing, or of other points.
--- Fine: cells of 1 s, 10 s, 1 min, 10 min or 1 h, so that one holds 16 points or more.
--- Coarse: the chunk as a whole.
-ALTER TABLE datapoint_chunks
-  ADD COLUMN min_value float8,
-  ADD COLUMN max_value float8,
-  ADD COLUMN sum_value float8,
-  ADD COLUMN cell_us   bigint,
-  ADD COLUMN cell_at   int[],
-  ADD COLUMN cells     float8[];
-COMMENT ON COLUMN datapoint_chunks.cell_us IS 'width of a cell in µs; NULL = too few points for cells';
-COMMENT ON COLUMN datapoint_chunks.cell_at IS 'of m cells: numbers of the cells (from floor(first_ts / cell_us) on), then their counts';
-COMMENT ON COLUMN datapoint_chunks.cells IS 'of m cells: minima, then maxima, then sums';
-
--- Hourly roll-ups of metrics with many points an hour, kept by sealing.
-CREATE TABLE datapoint_hours (
-  tenant_id uuid NOT NULL,
-  metric_id uuid NOT NULL,
-  hour      timestamptz NOT NULL,
-  n         bigint NOT NULL,
-  min_value float8 NOT NULL,
-  max_value float8 NOT NULL,
-  sum_value float8 NOT NULL,
-  PRIMARY KEY (metric_id, hour)
-);
-SELECT protect_tenant_table('datapoint_hours');
-GRANT SELECT, INSERT, UPDATE, DELETE ON datapoint_hours TO edgepulse_writer;
-GRANT SELECT ON datapoint_hours TO edgepulse_app, edgepulse_analyst;
+-- Roll-ups stand in the chunk itself: none can be missing, or be of other samples.
+-- Fine: cells of 1 s, 10 s, 1 min, 10 min or 1 h, so that one holds 16 samples or
+-- more. Coarse: the chunk as a whole, as if it were one cell.
+ALTER TABLE datapoint_chunks ADD COLUMN whole float8[], ADD COLUMN cell_us bigint, ADD COLUMN cell_at int[], ADD COLUMN cells float8[];
+ALTER TABLE score_chunks ADD COLUMN whole float8[], ADD COLUMN cell_us bigint, ADD COLUMN cell_at int[], ADD COLUMN cells float8[];
+COMMENT ON COLUMN datapoint_chunks.whole IS 'count, min, max, sum, last; NULL = a value is not finite';
+COMMENT ON COLUMN score_chunks.whole IS 'count, sum of expected, of lower, of upper (of evaluations by points), highest score, highest alarm_score';
+COMMENT ON COLUMN datapoint_chunks.cell_us IS 'width of a cell in µs; NULL = too few samples for cells';
+COMMENT ON COLUMN datapoint_chunks.cell_at IS 'number of each cell, from floor(first_ts / cell_us) on';
+COMMENT ON COLUMN datapoint_chunks.cells IS 'columns as in whole, one after the other';
 
 -- The writer asks for the partition of a week before it seals into it.
 -- Attaching locks out neither readers nor writers.
@@ -133,10 +115,29 @@ GRANT EXECUTE ON FUNCTION make_chunk_week(text, timestamptz) TO edgepulse_writer
 CREATE TABLE anomaly_rows (LIKE anomaly_scores INCLUDING DEFAULTS INCLUDING STORAGE);
 INSERT INTO anomaly_rows SELECT * FROM anomaly_scores WHERE severity <> 'none' OR explanation <> '' OR contributors IS NOT NULL;
 CREATE INDEX anomaly_rows_series ON anomaly_rows (metric_id, ts, root, tick);
+CREATE INDEX anomaly_rows_of_metric ON anomaly_rows (metric_id, ts) WHERE severity <> 'none';
 CREATE INDEX anomaly_rows_page ON anomaly_rows (tenant_id, ts, metric_id, root, tick) WHERE severity <> 'none';
 SELECT protect_tenant_table('anomaly_rows');
 GRANT SELECT, INSERT ON anomaly_rows TO edgepulse_writer;
 GRANT SELECT ON anomaly_rows TO edgepulse_app, edgepulse_analyst;
+
+-- The latest evaluation that called a metric silent: one is made on the change,
+-- then one a minute.
+CREATE TABLE silent_metrics (
+  metric_id   uuid PRIMARY KEY,
+  tenant_id   uuid NOT NULL,
+  root        bigint NOT NULL,
+  received_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+CREATE INDEX silent_metrics_tenant ON silent_metrics (tenant_id);
+INSERT INTO silent_metrics SELECT DISTINCT ON (metric_id) metric_id, tenant_id, root, received_at
+  FROM anomaly_scores WHERE silent ORDER BY metric_id, root DESC;
+SELECT protect_tenant_table('silent_metrics');
+GRANT SELECT, INSERT, UPDATE ON silent_metrics TO edgepulse_writer;
+GRANT SELECT ON silent_metrics TO edgepulse_app, edgepulse_analyst;
+
+-- ingest_batches_page serves what this one did.
+DROP INDEX ingest_batches_time;
 
 -- What is there already moves into the recent tables; sealing does the rest.
 INSERT INTO datapoint_recent (tenant_id, device_id, metric_id, partition, first_ts, last_ts, root, n, unit, wide, roots, flags, reals)
@@ -224,6 +225,15 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   ORDER BY s.ts, s.root
 $$;
 
+-- last_point is the newest point of a metric: samples ascend within a chunk.
+CREATE FUNCTION last_point(metric uuid) RETURNS TABLE (tenant_id uuid, ts timestamptz, value float8, root bigint)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT c.tenant_id, c.last_ts, c.reals[c.n], c.root + coalesce(c.roots[c.n], 0)
+  FROM (SELECT r.tenant_id, r.last_ts, r.reals, r.n, r.root, r.roots FROM datapoint_recent r WHERE r.metric_id = metric
+    UNION ALL (SELECT s.tenant_id, s.last_ts, s.reals, s.n, s.root, s.roots FROM datapoint_chunks s WHERE s.metric_id = metric ORDER BY s.first_ts DESC LIMIT 1)) c
+  ORDER BY c.last_ts DESC, 4 LIMIT 1
+$$;
+
 CREATE VIEW feature_samples WITH (security_invoker = true) AS
   SELECT c.*, c.first_ts + coalesce(u.o, u.w, 0) * c.unit * interval '1 microsecond' AS ts, u.*
   FROM (SELECT tenant_id, device_id, metric_id, partition, root AS base, first_ts, last_ts, n, unit, offsets, wide, roots, flags, longs, reals FROM feature_recent
@@ -271,6 +281,18 @@ CREATE VIEW anomaly_scores WITH (security_invoker = true) AS
     (ARRAY['warming', 'calibrating', 'learning', 'trusted'])[(coalesce(f, 0) >> 12 & 15) + 1],
     '', NULL::jsonb, words[f >> 16], first_ts, last_ts
   FROM score_samples;
+
+-- last_evaluation is the newest evaluation of a metric, as far as it is about the metric's state.
+CREATE FUNCTION last_evaluation(metric uuid) RETURNS TABLE (tenant_id uuid, ts timestamptz, root bigint, warm_up text)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT e.tenant_id, e.ts, e.root, e.warm_up
+  FROM (SELECT c.tenant_id, c.last_ts AS ts, c.root + coalesce(c.roots[c.n], 0) AS root,
+      (ARRAY['warming', 'calibrating', 'learning', 'trusted'])[(coalesce(c.flags[c.n], 0) >> 12 & 15) + 1] AS warm_up
+    FROM (SELECT r.tenant_id, r.last_ts, r.n, r.root, r.roots, r.flags FROM score_recent r WHERE r.metric_id = metric
+      UNION ALL (SELECT s.tenant_id, s.last_ts, s.n, s.root, s.roots, s.flags FROM score_chunks s WHERE s.metric_id = metric ORDER BY s.first_ts DESC LIMIT 1)) c
+    UNION ALL (SELECT a.tenant_id, a.ts, a.root, a.warm_up FROM anomaly_rows a WHERE a.metric_id = metric ORDER BY a.ts DESC, a.root DESC, a.tick DESC LIMIT 1)) e
+  ORDER BY e.ts DESC, e.root DESC LIMIT 1
+$$;
 
 CREATE VIEW anomalies WITH (security_invoker = true) AS
   SELECT * FROM anomaly_rows WHERE severity <> 'none';
