@@ -173,4 +173,6 @@ func (r *rolling) decodeCells(first, width int64, at, cells []byte, fn func(ts i
 }
 
 // realAt is element i of an array of floats.
-func realAt(data []byte, i int) float64 { return math.Float64frombits(binary.BigEndian.Uint64(data[12*i+4:])) }
+func realAt(data []byte, i int) float64 {
+	return math.Float64frombits(binary.BigEndian.Uint64(data[12*i+4:]))
+}

@@ -71,6 +71,8 @@ func copyInto(ctx context.Context, tx pgx.Tx, table, columns string, data []byte
 // copySamples appends the samples of one kind: one chunk per series, week and chunkMax.
 func (s *Store) copySamples(ctx context.Context, tx pgx.Tx, partition int, rows *stream.SeriesRows) error {
 	data := append(make([]byte, 0, len(copyHeader)+rows.Len()*32+len(rows.List)*192), copyHeader...)
+	// In the order of the index: neighbours go to the same page of it.
+	slices.SortFunc(rows.List, func(a, b *stream.Samples) int { return bytes.Compare(a.Key.Metric[:], b.Key.Metric[:]) })
 	for _, samples := range rows.List {
 		order(samples)
 		cut(samples, func(lo, hi int) { data = appendChunk(data, rows.Spec, samples, lo, hi, partition, false) })

@@ -22,6 +22,7 @@ $$;
 CREATE FUNCTION make_chunk_table(kind text) RETURNS void LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
   t text;
+  c text;
   -- What is older than this has one partition: a backfill of a century must not make thousands.
   cutoff timestamptz := chunk_week(now() - interval '730 days');
 BEGIN
@@ -56,12 +57,21 @@ BEGIN
     EXECUTE format('COMMENT ON COLUMN %I.reals IS %L', t, 'float columns, one after the other; of datapoints the value');
     EXECUTE format('COMMENT ON COLUMN %I.words IS %L', t, 'texts that samples refer to from flags >> 16, from 1');
   END LOOP;
+  FOREACH c IN ARRAY ARRAY['offsets', 'wide', 'roots', 'flags', 'longs', 'reals'] LOOP
+    -- Recent chunks stay as they are, most of them within their row: compressing costs more than the write.
+    EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET STORAGE EXTERNAL', kind || '_recent', c);
+    BEGIN
+      EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET COMPRESSION lz4', kind || '_chunks', c);
+    EXCEPTION WHEN feature_not_supported THEN
+      NULL; -- this server was built without; its own method is slower
+    END;
+  END LOOP;
   EXECUTE format('ALTER TABLE %I ADD COLUMN written_at timestamptz NOT NULL DEFAULT now()', kind || '_recent');
   EXECUTE format('CREATE INDEX %I ON %I (metric_id)', kind || '_recent_series', kind || '_recent');
   -- Rows live for minutes here. Vacuum often, and never lock the table to shrink it.
   EXECUTE format('ALTER TABLE %I SET (autovacuum_vacuum_scale_factor = 0.2, autovacuum_vacuum_threshold = 20000,
     autovacuum_vacuum_insert_scale_factor = 10, autovacuum_analyze_scale_factor = 10, autovacuum_analyze_threshold = 100000,
-    vacuum_truncate = off)', kind || '_recent');
+    vacuum_truncate = off, toast_tuple_target = 8160)', kind || '_recent');
   EXECUTE format('CREATE UNIQUE INDEX %I ON %I (metric_id, first_ts)', kind || '_chunks_series', kind || '_chunks');
   EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)', kind || '_chunks_old', kind || '_chunks', cutoff);
   PERFORM protect_tenant_table(t2::regclass) FROM unnest(ARRAY[kind || '_recent', kind || '_chunks', kind || '_chunks_old']) t2;
