@@ -241,7 +241,7 @@ func measure(b *testing.B, db *storetest.DB, n int, write func(root uint64, n in
 		write(root, min(10_000, n-done))
 	}
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "samples/s")
-	b.ReportMetric((serverCPU(b, db) - cpu).Seconds()*1e6/float64(n), "pg-cpu-µs/sample")
+	b.ReportMetric((serverCPU(b, db)-cpu).Seconds()*1e6/float64(n), "pg-cpu-µs/sample")
 	b.ReportMetric(0, "ns/op")
 }
 

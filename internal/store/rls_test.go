@@ -15,7 +15,11 @@ import (
 // Every table that knows a tenant is scoped, whoever adds it.
 func TestEveryTenantTableIsProtected(t *testing.T) {
 	db := storetest.New(t)
-	c := db.Conn(t, db.OwnerDSN)
+	everyTenantTableIsProtected(t, db.Conn(t, db.OwnerDSN))
+}
+
+func everyTenantTableIsProtected(t *testing.T, c *pgx.Conn) {
+	t.Helper()
 	rows, err := c.Query(t.Context(), `
 		SELECT c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity,
 		       (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid),
