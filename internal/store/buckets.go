@@ -72,9 +72,9 @@ func (c chart) recent(ctx context.Context, spec *stream.SeriesSpec, r reach) (*s
 	rows, err := c.tx.Query(ctx, `SELECT `+chunkList+` FROM `+spec.Name+`_recent
 		WHERE tenant_id = $1 AND metric_id = $2 AND first_ts >= chunk_week($3) AND first_ts < $4 AND last_ts >= $3`,
 		uuidOf(c.tenant), uuidOf(c.metric), time.UnixMicro(r.from).UTC(), time.UnixMicro(r.to).UTC())
-	err = rawChunks(rows, err, func(row chunkRow) (bool, error) {
+	err = rawChunks(rows, err, func(row chunkRow) error {
 		spans = append(spans, reach{row.first(), row.last()})
-		return true, row.appendTo(out)
+		return row.appendTo(out)
 	})
 	return out, joinSpans(spans), err
 }
@@ -118,28 +118,28 @@ func (c chart) sealed(ctx context.Context, spec *stream.SeriesSpec, g grid, rece
 		ORDER BY first_ts`, uuidOf(c.tenant), uuidOf(c.metric), time.UnixMicro(g.reach.from).UTC(), time.UnixMicro(g.reach.to).UTC(), froms, tos,
 		time.Duration(g.step)*time.Microsecond, time.UnixMicro(g.start).UTC(), g.width)
 	r := rollings[spec]
-	return rawChunks(rows, err, func(row chunkRow) (bool, error) {
+	return rawChunks(rows, err, func(row chunkRow) error {
 		rolled := row[len(chunkColumns):]
 		switch {
 		case rolled[0] != nil:
 			whole := make(rollup, r.size)
 			data, n, err := arrayData(rolled[0])
 			if err != nil || n != r.size {
-				return false, errArray
+				return errArray
 			}
 			for k := range whole {
 				whole[k] = realAt(data, k)
 			}
 			add(row.last(), whole)
-			return true, nil
+			return nil
 		case rolled[3] != nil:
 			width := int64(binary.BigEndian.Uint64(rolled[1]))
-			return true, r.decodeCells(row.first(), width, rolled[2], rolled[3], func(ts int64, cell rollup) {
+			return r.decodeCells(row.first(), width, rolled[2], rolled[3], func(ts int64, cell rollup) {
 				// Where in the cell its samples lie is not known: in the bucket of its beginning.
 				add(max(ts, row.first()), cell)
 			})
 		}
-		return true, row.appendTo(read)
+		return row.appendTo(read)
 	})
 }
 

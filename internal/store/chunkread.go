@@ -18,8 +18,8 @@ var errArray = errors.New("malformed array")
 type chunkRow [][]byte
 
 // rawChunks calls fn with each row of a query that begins with chunkColumns. The
-// bytes are valid during the call only; fn answers false to see no more.
-func rawChunks(rows pgx.Rows, err error, fn func(chunkRow) (bool, error)) error {
+// bytes are valid during the call only.
+func rawChunks(rows pgx.Rows, err error, fn func(chunkRow) error) error {
 	if err != nil {
 		return err
 	}
@@ -32,15 +32,10 @@ func rawChunks(rows pgx.Rows, err error, fn func(chunkRow) (bool, error)) error 
 				}
 			}
 		}
-		more, err := fn(chunkRow(rows.RawValues()))
-		if err != nil {
+		if err := fn(chunkRow(rows.RawValues())); err != nil {
 			return err
 		}
-		if !more {
-			break
-		}
 	}
-	rows.Close()
 	return rows.Err()
 }
 

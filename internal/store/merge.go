@@ -44,11 +44,11 @@ var chunkList = identList(chunkColumns)
 // takeRecent reads recent chunks.
 func (m *merge) takeRecent(ctx context.Context, tx pgx.Tx, metrics []pgtype.UUID, limit int) error {
 	rows, err := tx.Query(ctx, `SELECT `+chunkList+`, ctid::text FROM `+m.spec.Name+`_recent WHERE metric_id = ANY($1) LIMIT $2`, metrics, limit)
-	return rawChunks(rows, err, func(c chunkRow) (bool, error) {
+	return rawChunks(rows, err, func(c chunkRow) error {
 		m.taken++
 		m.samples += c.n()
 		m.recent = append(m.recent, string(c[len(chunkColumns)]))
-		return true, m.add(c)
+		return m.add(c)
 	})
 }
 
@@ -91,10 +91,10 @@ func (m *merge) takeSealed(ctx context.Context, tx pgx.Tx) error {
 		JOIN LATERAL (SELECT `+chunkList+` FROM `+m.table+`
 			WHERE metric_id = w.metric AND first_ts >= coalesce(before.ts, w.lo) AND first_ts <= coalesce(after.ts, w.hi)) AS c
 			ON c.last_ts >= w.lo OR c.n < $5 OR after.ts IS NOT NULL`, metrics, los, his, few, chunkFew)
-	return rawChunks(rows, err, func(c chunkRow) (bool, error) {
+	return rawChunks(rows, err, func(c chunkRow) error {
 		key := c.key()
 		m.replaced = append(m.replaced, place{key.Metric, c.first()})
-		return true, m.add(c)
+		return m.add(c)
 	})
 }
 

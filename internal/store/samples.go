@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -75,31 +76,50 @@ func samples(ctx context.Context, tx pgx.Tx, q sampleQuery) (*stream.Samples, in
 	args := []any{uuidOf(q.tenant), uuidOf(q.metric), from, to}
 	const within = ` WHERE tenant_id = $1 AND metric_id = $2 AND first_ts >= chunk_week($3) AND first_ts < $4 AND last_ts >= $3`
 	rows, err := tx.Query(ctx, `SELECT `+chunkList+` FROM `+q.spec.Name+`_recent`+within, args...)
-	err = rawChunks(rows, err, func(c chunkRow) (bool, error) { return true, take(c) })
+	err = rawChunks(rows, err, func(c chunkRow) error { return take(c) })
 	if err != nil {
 		return nil, 0, err
 	}
-	// Sealed chunks do not overlap: those in order that hold the limit are enough.
-	direction := "DESC"
-	if q.order == Oldest {
-		direction = "ASC"
-	}
-	table, sealed := q.spec.Name+"_chunks", 0
-	rows, err = tx.Query(ctx, `SELECT `+chunkList+` FROM `+table+within+`
-		AND first_ts >= coalesce((SELECT max(first_ts) FROM `+table+` WHERE metric_id = $2 AND first_ts <= $3 AND first_ts >= chunk_week($3)), $3)
-		ORDER BY first_ts `+direction, args...)
-	err = rawChunks(rows, err, func(c chunkRow) (bool, error) {
-		at := out.Len()
-		err := take(c)
-		sealed += out.Len() - at
-		return q.limit == 0 || sealed < q.limit, err
-	})
-	if err != nil {
+	if err := q.sealed(ctx, tx, args, out, take); err != nil {
 		return nil, 0, err
 	}
 	order(out)
 	distinct(q.spec, out)
 	return out, partition, nil
+}
+
+// sealed takes sealed chunks in the order asked for until they hold the limit:
+// they do not overlap, so what follows is beyond it. It asks for so many chunks as
+// will do, and for more when they do not: the server would send all of an open result.
+func (q *sampleQuery) sealed(ctx context.Context, tx pgx.Tx, args []any, out *stream.Samples, take func(chunkRow) error) error {
+	table, next, direction := q.spec.Name+"_chunks", "first_ts < $5", "DESC"
+	after := pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+	if q.order == Oldest {
+		next, direction = "first_ts > $5", "ASC"
+		after.InfinityModifier = pgtype.NegativeInfinity
+	}
+	sql := `SELECT ` + chunkList + ` FROM ` + table + ` WHERE tenant_id = $1 AND metric_id = $2 AND first_ts >= chunk_week($3) AND first_ts < $4 AND last_ts >= $3
+		AND first_ts >= coalesce((SELECT max(first_ts) FROM ` + table + ` WHERE metric_id = $2 AND first_ts <= $3 AND first_ts >= chunk_week($3)), $3)
+		AND ` + next + ` ORDER BY first_ts ` + direction + ` LIMIT $6`
+	chunks := q.limit/chunkFew + 2
+	if q.limit == 0 {
+		chunks = 1 << 30
+	}
+	for held := 0; ; chunks *= 2 {
+		n := 0
+		rows, err := tx.Query(ctx, sql, append(args[:4:4], after, chunks)...)
+		err = rawChunks(rows, err, func(c chunkRow) error {
+			n++
+			after = pgtype.Timestamptz{Time: time.UnixMicro(c.first()).UTC(), Valid: true}
+			at := out.Len()
+			err := take(c)
+			held += out.Len() - at
+			return err
+		})
+		if err != nil || n < chunks || held >= q.limit {
+			return err
+		}
+	}
 }
 
 // keepFrom drops the samples from number at on that were not asked for.
