@@ -27,10 +27,10 @@ var alertEvents = &stream.TableSpec{
 // alerts is the table of alerts, each as its latest event left it.
 var alerts = &stream.TableSpec{
 	Name: "alerts",
-	Columns: []string{"alert_id", "tenant_id", "rule_id", "device_id", "metric_id", "event_id", "state", "severity",
+	Columns: []string{"alert_id", "tenant_id", "rule_id", "device_id", "metric_id", "event_id", "state", "severity", "label",
 		"opened_at", "resolved_at", "events"},
 	Key:    []string{"alert_id"},
-	Update: []string{"event_id", "state", "severity", "resolved_at"},
+	Update: []string{"event_id", "state", "severity", "label", "resolved_at"},
 	Add:    []string{"events"},
 }
 
@@ -67,7 +67,7 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	if a.State == schemas.AlertState_ALERT_STATE_RESOLVED {
 		resolved = instant(a.Ts)
 	}
-	rows.AddUp(alerts, id[1], id[3], id[2], id[4], id[5], id[0], a.State.Word(), a.Severity.Word(), instant(a.OpenedAt), resolved, int64(1))
+	rows.AddUp(alerts, id[1], id[3], id[2], id[4], id[5], id[0], a.State.Word(), a.Severity.Word(), a.Label.Word(), instant(a.OpenedAt), resolved, int64(1))
 	return nil
 }
 

@@ -21,8 +21,8 @@ import (
 const (
 	outageGap    = 1                   // s between ticks; what is longer is our own outage
 	silentEvery  = 60 * 1e6            // µs between evaluations of a metric that stays silent
-	silentFloor  = 3 * 1e6             // µs: shortest silence that is reported
-	silentSteps  = 2.5                 // expected intervals without a point
+	tickEvery    = 1e6                 // µs: how finely time passes for who is silent
+	silentMost   = 3                   // expected intervals within which silence is reported
 	silentLearnt = 8                   // intervals learned before silence is judged
 	idleLifetime = 8 * 24 * 3600 * 1e6 // µs after which a metric is forgotten
 )

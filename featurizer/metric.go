@@ -34,8 +34,20 @@ func (m *metric) hear(virtual int64, backfill bool) {
 	m.heard = max(m.heard, virtual)
 	m.deadline = m.heard + idleLifetime
 	if interval := m.interval(); m.armed && interval > 0 {
-		m.deadline = m.heard + max(int64(silentSteps*float64(interval)), silentFloor)
+		m.deadline = m.heard + m.patience(interval)
 	}
+}
+
+// patience is how long no arrival is no news, in µs: two and a half intervals, so
+// that one lost sample is none. A tick looks up to a second later, and a learned
+// interval is a little off; where that could be past three intervals it is so much
+// less than three. It is never less than two intervals and what the next but one
+// is usually late. A metric faster than the ticks has the patience of one that
+// keeps step with them.
+func (m *metric) patience(interval int64) int64 {
+	interval = max(interval, tickEvery)
+	late := min(m.arrival.lateness(), interval/2)
+	return max(min(5*interval/2, silentMost*interval-5*tickEvery/4), 2*interval+late)
 }
 
 // interval is the expected distance of arrivals in µs, 0 while unknown.

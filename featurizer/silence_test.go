@@ -9,7 +9,7 @@ import (
 )
 
 // TestSilence: a metric that stops is noticed by a tick within three of its
-// intervals (at least four seconds), before and after a restore alike.
+// intervals, before and after a restore alike.
 func TestSilence(t *testing.T) {
 	for _, step := range []int64{1, 10, 60} {
 		f := NewFold(Config{})
@@ -59,8 +59,8 @@ func TestSilence(t *testing.T) {
 			}
 			if s := e.GetFeatures(); s.GetSilent() {
 				last := stops - step // of the quiet metric
-				found += fmt.Sprintf("%x after %d ", s.MetricId[0], s.ReceivedAt/1e6-last)
-				if s.ReceivedAt/1e6-last > max(3*step, 4) {
+				found = fmt.Sprintf("%x after %d ", s.MetricId[0], s.ReceivedAt/1e6-last)
+				if s.ReceivedAt/1e6-last > 3*step {
 					t.Errorf("step %d s: silence noticed after %d s", step, s.ReceivedAt/1e6-last)
 				}
 				break

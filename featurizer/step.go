@@ -21,6 +21,16 @@ func (l *stepLearner) step() int64 {
 	return l.sorted[(l.n-1)/2]
 }
 
+// lateness is by how much a difference exceeds the step at most, as far as the
+// differences tell: twice the distance from the median to what an eighth of them
+// exceed. Gaps are rarer than that and do not count.
+func (l *stepLearner) lateness() int64 {
+	if l.n == 0 {
+		return 0
+	}
+	return 2 * (l.sorted[l.n-1-l.n/8] - l.step())
+}
+
 func (l *stepLearner) learn(diff int64) {
 	diff = min(diff, maxStep)
 	if l.n < stepMemory {

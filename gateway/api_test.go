@@ -70,7 +70,7 @@ func TestParameters(t *testing.T) {
 		{"/v1/metrics?summary=yes", "summary"},
 		{"/v1/metrics?summary=true&q=temp", MetricFilter{Search: "temp", Summary: true, Now: testStart}},
 		{"/v1/alerts?state=opened", "state"},
-		{"/v1/alerts?state=open&min_severity=warning&device_id=" + someID, AlertFilter{State: "open", MinSeverity: "warning", DeviceID: mustID(someID)}},
+		{"/v1/alerts?state=open&min_severity=warning&label=drop&device_id=" + someID, AlertFilter{State: "open", MinSeverity: "warning", Label: "drop", DeviceID: mustID(someID)}},
 		{"/v1/batches?only=accepted", "only"},
 		{"/v1/batches?only=rejected", true},
 		{"/v1/batches", false},
@@ -168,7 +168,7 @@ func TestWebhookIsChangedAndTested(t *testing.T) {
 
 func TestPathsMethodsAndForeignIDs(t *testing.T) {
 	b := newBench(t, nil)
-	for _, target := range []string{"/v1/batches/" + someID, "/v1/batches/x", "/v1/alert-events/" + someID, "/v1/alert-rules/" + someID, "/v1/webhooks/" + someID, "/v1/webhooks/..%2f",
+	for _, target := range []string{"/v1/batches/" + someID, "/v1/batches/x", "/v1/alert-events/" + someID, "/v1/alert-rules/" + someID, "/v1/webhooks/" + someID, "/v1/webhooks/..%2f", "/v1/webhooks/" + someID + "/deliveries",
 		"/v1/devices/" + someID, "/v1/metrics/" + someID, "/v1/alerts/" + someID, "/v1/alerts/x", "/v1/alert-events/" + someID + "/trace"} {
 		if w := b.do(http.MethodGet, target, b.key, nil); w.Code != http.StatusNotFound || problemOf(t, w).Code != "not_found" {
 			t.Error(target, w.Code, w.Body)

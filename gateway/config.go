@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edgepulse/edgepulse/schemas/edge"
 )
 
 // Config holds the settings of the gateway; flags and EDGEPULSE_* variables derive from it.
@@ -38,7 +40,13 @@ type Config struct {
 	TickChunk     int           `help:"Ticks of a simulated clock per message: every message is one root, whose outputs must fit one commit." default:"300" env:"EDGEPULSE_TICK_CHUNK"`
 	MaxAdvance    time.Duration `help:"Longest step of a simulated clock." default:"744h" env:"EDGEPULSE_MAX_ADVANCE"`
 
+	LiveStreams int `help:"Live streams open at one time; one tenant may have half of them." default:"1000" env:"EDGEPULSE_LIVE_STREAMS"`
+
 	PublicURL string `help:"Address under which browsers reach this gateway, when it is not the one they name in Host (a proxy rewrites it): https://edgepulse.example. With https the session's cookie is Secure." env:"EDGEPULSE_PUBLIC_URL" placeholder:"URL"`
+
+	EdgeSecrets   string        `help:"Secrets the edge signs with, the newest first: 32 bytes in hex, at most two with a comma between; empty = no edge." env:"EDGEPULSE_EDGE_SECRETS" placeholder:"HEX[,HEX]"`
+	EdgeTolerance time.Duration `help:"How far the clock of the edge may be off." default:"2m" env:"EDGEPULSE_EDGE_TOLERANCE"`
+	RequireEdge   bool          `help:"Refuse what does not come through the edge, except health, readiness and metrics." env:"EDGEPULSE_REQUIRE_EDGE"`
 
 	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
 }
@@ -50,6 +58,8 @@ func DefaultConfig() Config {
 		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10,
 		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
 		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
+		LiveStreams:   1000,
+		EdgeTolerance: 2 * time.Minute,
 	}
 }
 
@@ -81,11 +91,22 @@ func (c Config) Check() error {
 		return bad("append-timeout", "expected a positive duration")
 	case c.MaxAdvance < time.Second:
 		return bad("max-advance", "expected at least 1s")
+	case c.LiveStreams < 1:
+		return bad("live-streams", "expected at least 1")
 	case c.TickChunk < 1 || c.TickChunk > 10000:
 		return bad("tick-chunk", "expected 1 to 10000")
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return bad("public-url", "expected http(s)://host")
+	}
+	secrets, err := edge.ParseSecrets(c.EdgeSecrets)
+	switch {
+	case err != nil:
+		return bad("edge-secrets", err.Error())
+	case c.RequireEdge && len(secrets) == 0:
+		return bad("require-edge", "needs edge-secrets: nobody could come in")
+	case c.EdgeTolerance < time.Second || c.EdgeTolerance > 15*time.Minute:
+		return bad("edge-tolerance", "expected 1s to 15m")
 	}
 	for _, a := range c.WebhookAllow {
 		if _, err := netip.ParsePrefix(a); err != nil && (strings.Contains(a, "/") || !strings.Contains(a, ":")) {
@@ -107,6 +128,8 @@ type Deps struct {
 	Ready map[string]Check
 	// Routes are served beside the API: dashboard, live stream, OpenAPI.
 	Routes []Route
+	// Live is what the live stream follows; nil = there is none.
+	Live LiveSource
 	// UI is the web interface served at /; nil = none.
 	UI fs.FS
 	// Wall is the clock of key expiry and caches; nil = time.Now.

@@ -49,10 +49,13 @@ type KeyRecord struct {
 	TenantID        schemas.ID
 	Hash            []byte // apikey.Hash(pepper, secret)
 	Scopes          []string
+	EdgeHash        []byte // edge.Hash(pepper, secret); nil for a key the edge can't know
 	Revoked         bool
+	RevokedAt       time.Time // when Revoked
 	ExpiresAt       time.Time // zero = never
 	TenantDisabled  bool
-	PointsPerSecond float64 // quota of the tenant; 0 = none
+	DisabledAt      time.Time // of the tenant, when TenantDisabled
+	PointsPerSecond float64   // quota of the tenant; 0 = none
 }
 
 // Scopes of API keys.
@@ -93,6 +96,10 @@ type Queries interface {
 	ListBatches(ctx context.Context, tenant schemas.ID, p api.PageRequest, onlyRejected bool) (api.Page[api.Receipt], error)
 	Receipt(ctx context.Context, tenant, batch schemas.ID) (api.Receipt, error)
 
+	// AlertsFrom and MetricNames serve the live stream; see live.Backlog and live.Names.
+	AlertsFrom(ctx context.Context, tenant schemas.ID, partition int, root uint64, skip, limit int) (events []api.AlertEvent, through uint64, err error)
+	MetricNames(ctx context.Context, tenant, metric schemas.ID) (device, metricName string, err error)
+
 	ListAlertRules(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error)
 	GetAlertRule(ctx context.Context, tenant, rule schemas.ID) (api.AlertRule, error)
 	CreateAlertRule(ctx context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error)
@@ -107,6 +114,8 @@ type Queries interface {
 	// UpdateWebhook replaces url, description, min_severity and enabled.
 	UpdateWebhook(ctx context.Context, tenant, id schemas.ID, webhook api.Webhook) (api.Webhook, error)
 	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID) error
+	// ListDeliveries lists the attempts to deliver to an endpoint.
+	ListDeliveries(ctx context.Context, tenant, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error)
 	// TestWebhook sends a signed test event and says what came of it.
 	TestWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.WebhookTest, error)
 }
@@ -141,7 +150,7 @@ type (
 	AlertFilter struct {
 		MetricID, DeviceID schemas.ID
 		State              string // open, resolved
-		MinSeverity        string // of the latest event
+		MinSeverity, Label string // of the latest event
 	}
 	AlertEventFilter struct {
 		AlertID, RuleID, MetricID, DeviceID schemas.ID

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"net/http"
@@ -33,7 +34,15 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.metrics.inflated.Add(float64(len(body.buf)))
-	answer, p := s.ingest(r.Context(), ingestRequest{key: key, id: requestID(r.Context()), idempotencyKey: idem, body: body.buf, source: "http"})
+	req := ingestRequest{key: key, id: requestID(r.Context()), idempotencyKey: idem, body: body.buf, source: "http"}
+	if through := passageFrom(r.Context()); through != nil {
+		if p := through.whole(); p != nil {
+			s.problem(w, r, p)
+			return
+		}
+		req.source, req.acceptedAt = "edge", through.claim.AcceptedAt
+	}
+	answer, p := s.ingest(r.Context(), req)
 	if p != nil {
 		s.problem(w, r, p)
 		return
@@ -59,6 +68,7 @@ type ingestRequest struct {
 	idempotencyKey string
 	body           []byte
 	source         string
+	acceptedAt     int64 // when the edge took it, µs; 0 = it came directly
 }
 
 // ingest takes a body through idempotency, decoding, quota and the log.
@@ -89,11 +99,14 @@ func (s *Server) ingest(ctx context.Context, req ingestRequest) (*api.IngestAnsw
 
 func (s *Server) accept(ctx context.Context, req ingestRequest, sum [sha256.Size]byte) (*api.IngestAnswer, *problem) {
 	receivedAt := s.clock.Now()
+	if s.sim != nil {
+		req.acceptedAt = 0 // the edge lives in another time
+	}
 	decoder := decoders.Get().(*payload.Decoder)
 	defer decoders.Put(decoder) // after the wait: the body is the decoder's memory
 	limits := payload.DefaultLimits()
 	limits.Points = s.cfg.MaxPoints
-	body, fault := decoder.DecodeBody(req.body, payload.Options{ReceivedAt: receivedAt, Limits: limits})
+	body, fault := decoder.DecodeBody(req.body, payload.Options{ReceivedAt: cmp.Or(req.acceptedAt, receivedAt), Limits: limits})
 	if fault != nil {
 		return nil, faultProblem(fault)
 	}
@@ -210,7 +223,7 @@ func (s *Server) split(req ingestRequest, sum [sha256.Size]byte, body *payload.B
 	for i, p := range parts {
 		b := &p.batch
 		b.TenantId, b.KeyId, b.RequestId, b.IdempotencyKey = req.key.TenantID[:], req.key.KeyID, req.id, req.idempotencyKey
-		b.BodySha256, b.Source, b.Backfill = sum[:], req.source, body.Backfill
+		b.BodySha256, b.Source, b.Backfill, b.AcceptedAt = sum[:], req.source, body.Backfill, req.acceptedAt
 		b.Part, b.Parts = uint32(i), uint32(len(parts))
 		if i == 0 {
 			b.RejectedElsewhere = uint32(elsewhere)

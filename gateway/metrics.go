@@ -25,6 +25,10 @@ type metrics struct {
 	groupSize prometheus.Histogram
 	inflight  prometheus.Gauge
 	panics    prometheus.Counter
+	streams   prometheus.Gauge
+	streamed  *prometheus.CounterVec
+	dropped   prometheus.Counter
+	edge      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -56,15 +60,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		groupSize: histogram("group_bytes", "Bytes per group.", prometheus.ExponentialBuckets(256, 4, 8)),
 		inflight:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "inflight_bytes", Help: "Bytes of requests in work."}),
 		panics:    counter("panics_total", "Requests that ended in a panic: bugs."),
+		streams:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "live_streams", Help: "Open live streams."}),
+		streamed:  counters("live_events_total", "Events sent on live streams, by kind.", "event"),
+		dropped:   counter("live_dropped_total", "Scores and points that slow readers of live streams did not get."),
+		edge:      counters("edge_requests_total", "Requests through the edge, by what became of their signature; spill = drained ones taken.", "result"),
 	}
 	reg.MustRegister(m.requests, m.seconds, m.points, m.rejected, m.wire, m.inflated, m.repeats, m.ticks, m.appends, m.append,
-		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics)
+		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped, m.edge)
 	return m
 }
 
 func (m *metrics) request(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status/100)+"xx").Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	if route != "/v1/live" { // how long somebody watches is no measure of ours
+		m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 }
 
 func (m *metrics) group(requests, points, size int, took time.Duration, err error) {

@@ -72,10 +72,10 @@ func (s *Server) handleSeries(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) handleAlerts(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "state", "min_severity", "metric_id", "device_id", "limit", "cursor")
+	p := readParams(r, "state", "min_severity", "label", "metric_id", "device_id", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
 	f := AlertFilter{MetricID: p.id("metric_id", false), DeviceID: p.id("device_id", false),
-		State: p.oneOf("state", "open", "resolved"), MinSeverity: p.oneOf("min_severity", severities...)}
+		State: p.oneOf("state", "open", "resolved"), MinSeverity: p.oneOf("min_severity", severities...), Label: p.oneOf("label", labels...)}
 	answerPage(s, w, r, p, func() (api.Page[api.Alert], error) {
 		return s.deps.Queries.ListAlerts(r.Context(), keyFrom(r).TenantID, req, f)
 	})
@@ -100,5 +100,17 @@ func (s *Server) handleBatches(w http.ResponseWriter, r *http.Request) {
 	req, rejected := p.page(pageDefault, pageMost), p.oneOf("only", "rejected") == "rejected"
 	answerPage(s, w, r, p, func() (api.Page[api.Receipt], error) {
 		return s.deps.Queries.ListBatches(r.Context(), keyFrom(r).TenantID, req, rejected)
+	})
+}
+
+func (s *Server) handleDeliveries(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.pathID(w, r)
+	if !ok {
+		return
+	}
+	p := readParams(r, "limit", "cursor")
+	req := p.page(pageDefault, pageMost)
+	answerPage(s, w, r, p, func() (api.Page[api.EndpointDelivery], error) {
+		return s.deps.Queries.ListDeliveries(r.Context(), keyFrom(r).TenantID, id, req)
 	})
 }

@@ -28,7 +28,7 @@ type params struct {
 }
 
 // readParams refuses parameters that are not known: a misspelt filter must not
-// answer with everything.
+// answer with everything. A name with * may be given several times.
 func readParams(r *http.Request, known ...string) *params {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	p := &params{values: values}
@@ -38,8 +38,12 @@ func readParams(r *http.Request, known ...string) *params {
 	}
 	for name, v := range values {
 		switch {
+		case slices.Contains(known, name+"*"):
+			if slices.ContainsFunc(v, func(v string) bool { return len(v) > 1024 }) {
+				p.refuse(name, "is longer than 1024 bytes")
+			}
 		case !slices.Contains(known, name):
-			p.refuse(name, "is unknown; expected one of "+strings.Join(known, ", "))
+			p.refuse(name, "is unknown; expected one of "+strings.ReplaceAll(strings.Join(known, ", "), "*", ""))
 		case len(v) > 1:
 			p.refuse(name, "is given more than once")
 		case len(v[0]) > 1024:

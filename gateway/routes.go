@@ -33,6 +33,7 @@ func (s *Server) routes() http.Handler {
 	with(ScopeIngest, "POST /v1/ingest", s.handleIngest)
 	with(ScopeRead, "GET /v1/overview", s.handleOverview)
 	with(ScopeRead, "GET /v1/batches", s.handleBatches)
+	public("POST "+spillRoute, s.handleSpill) // what it carries is signed
 	with(ScopeRead, "GET /v1/batches/{id}", s.handleReceipt)
 	with(ScopeRead, "GET /v1/devices", s.handleDevices)
 	with(ScopeRead, "GET /v1/devices/{id}", s.handleDevice)
@@ -59,8 +60,12 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/webhooks/{id}", s.handleWebhook)
 	with(ScopeAdmin, "PATCH /v1/webhooks/{id}", s.handlePatchWebhook)
 	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
+	with(ScopeRead, "GET /v1/webhooks/{id}/deliveries", s.handleDeliveries)
 	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
 
+	if s.live != nil {
+		with(ScopeRead, "GET /v1/live", s.handleLive)
+	}
 	if s.sim != nil {
 		with(ScopeAdmin, "POST /v1/clock", s.handleClock)
 	}
@@ -75,7 +80,7 @@ func (s *Server) routes() http.Handler {
 }
 
 // quiet routes are asked so often that their successes are told by metrics only.
-var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true}
+var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true, "/v1/live": true}
 
 type requestIDKey struct{}
 
@@ -90,10 +95,15 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		id := uuid.Must(uuid.NewV7()).String() // fails only without a source of randomness
+		r, through, refused := s.edge.admit(r)
+		if through != nil {
+			id = through.claim.RequestID
+		}
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		rec := &recorder{ResponseWriter: w}
 		h := rec.Header()
 		h.Set("X-Request-Id", id)
+		through.say(h, s.edge.wall)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Frame-Options", "DENY")
@@ -122,6 +132,8 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 		}()
 		handler, pattern := mux.Handler(r)
 		switch {
+		case refused != nil:
+			s.problem(rec, r, refused)
 		case pattern == "":
 			if page := s.ui.find(r); page != nil {
 				route = "ui"

@@ -11,6 +11,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edgepulse/edgepulse/gateway/live"
+	"github.com/edgepulse/edgepulse/schemas"
+)
+
+// What a request may take; the live stream sets its own.
+const (
+	readTimeout  = 15 * time.Second
+	writeTimeout = 60 * time.Second
 )
 
 // Server is the gateway. New makes it, Start lets it work, Stop ends it.
@@ -30,6 +39,9 @@ type Server struct {
 	tests      *throttle // of webhooks, per tenant
 	publicURL  *url.URL  // nil = the Host of each request
 	ui         *ui
+	live       *live.Hub // nil = no live stream
+	streams    streams
+	edge       *edgeGate
 	committers []*committer
 	ticker     ticker
 	handler    http.Handler
@@ -82,6 +94,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if s.ui, err = newUI(deps.UI); err != nil {
 		return nil, fmt.Errorf("read the web interface: %w", err)
 	}
+	if deps.Live != nil {
+		s.live = live.New(deps.Live, deps.Queries, deps.Queries, cfg.Partitions, s.logger)
+		s.streams = streams{most: cfg.LiveStreams, byTenant: map[schemas.ID]int{}}
+	}
+	s.edge = newEdgeGate(&s.cfg, s.metrics, wall)
 	for p := range cfg.Partitions {
 		s.committers = append(s.committers, newCommitter(p, deps.Log, &s.cfg, s.metrics, s.logger.Warn))
 	}
@@ -122,8 +139,8 @@ func (s *Server) Start(ctx context.Context) error {
 		s.http = &http.Server{
 			Handler:           s.handler,
 			ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout:       15 * time.Second,
-			WriteTimeout:      60 * time.Second,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
 			IdleTimeout:       120 * time.Second,
 			MaxHeaderBytes:    16 << 10,
 			ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
@@ -141,6 +158,9 @@ func (s *Server) Start(ctx context.Context) error {
 // answer, what has gathered is written. When ctx ends first, connections are cut.
 func (s *Server) Stop(ctx context.Context) error {
 	s.draining.Store(true)
+	if s.live != nil {
+		s.live.Close() // streams have no end of their own
+	}
 	if s.stopTick == nil {
 		return nil // never started
 	}

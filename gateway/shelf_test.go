@@ -236,3 +236,18 @@ func (s *shelf) TestWebhook(_ context.Context, tenant, id schemas.ID) (api.Webho
 	}
 	return api.WebhookTest{Outcome: "delivered", Status: 200}, nil
 }
+
+func (s *shelf) AlertsFrom(context.Context, schemas.ID, int, uint64, int, int) ([]api.AlertEvent, uint64, error) {
+	return nil, 0, s.err
+}
+
+func (s *shelf) MetricNames(context.Context, schemas.ID, schemas.ID) (string, string, error) {
+	return "", "", ErrNotFound
+}
+
+func (s *shelf) ListDeliveries(ctx context.Context, tenant, id schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	if _, err := s.GetWebhook(ctx, tenant, id); err != nil {
+		return api.Page[api.EndpointDelivery]{}, err
+	}
+	return api.Page[api.EndpointDelivery]{}, s.note(p, id)
+}

@@ -1,6 +1,7 @@
 package normaliser
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/edgepulse/edgepulse/schemas"
@@ -8,12 +9,19 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// deviceGroup gathers the accepted samples of one device slice.
+// deviceGroup gathers the accepted samples of one device slice. Its memory is
+// used again for the next slice: what is emitted is encoded at once.
 type deviceGroup struct {
 	id     schemas.ID
-	series []*schemas.Series
-	last   []int64 // newest ts written per series, for the differences
-	flags  []bool  // a flag is set in the series
+	index  map[schemas.ID]int
+	series []*schemas.Series // those of this slice; more may wait behind them
+	last   []int64           // newest ts written per series, for the differences
+	flags  []bool            // a flag is set in the series
+}
+
+func (g *deviceGroup) reset(id schemas.ID) {
+	clear(g.index)
+	g.id, g.series, g.last, g.flags = id, g.series[:0], g.last[:0], g.flags[:0]
 }
 
 // batch judges one part of a request. Whatever happens to its points, exactly
@@ -24,7 +32,7 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 		return &stream.RejectError{Reason: "bad_tenant", Detail: err.Error()}
 	}
 	// All slices are decoded before the state changes: a batch is taken or it is a dead letter.
-	total, decoded, err := f.check(b, tenant)
+	total, err := f.check(b, tenant)
 	if err != nil {
 		return err
 	}
@@ -50,38 +58,39 @@ func (f *Fold) batch(b *schemas.Batch, out *stream.Outputs) error {
 		r.Repeat = true
 		r.Duplicate = r.Points
 	default:
-		for _, s := range b.Slices {
-			f.slice(b, tenant, s, decoded, r, out)
+		for i, s := range b.Slices {
+			f.slice(b, tenant, s, &f.devices[i], r, out)
 		}
 	}
 	out.Emit(&schemas.Entry{Kind: &schemas.Entry_Receipt{Receipt: r}})
 	return nil
 }
 
-// check decodes every slice once and counts its points. What is decoded lives
-// until the next decode, so only that of a single slice is handed on.
-func (f *Fold) check(b *schemas.Batch, tenant schemas.ID) (total int, single *payload.Device, err error) {
+// check decodes every slice into f.devices and counts the points.
+func (f *Fold) check(b *schemas.Batch, tenant schemas.ID) (total int, err error) {
+	f.decoder.Begin()
+	f.devices = f.devices[:0]
 	for _, s := range b.Slices {
 		d, fault := f.decode(b, s)
 		if fault != nil {
-			return 0, nil, &stream.RejectError{Reason: "payload_" + fault.Code, Tenant: tenant,
+			return 0, &stream.RejectError{Reason: "payload_" + fault.Code, Tenant: tenant,
 				Detail: "the gateway accepted a device object that does not decode; nothing of the batch was stored"}
 		}
 		total += d.Points
-		single = d
+		f.devices = append(f.devices, *d)
 	}
-	if len(b.Slices) > 1 {
-		single = nil
-	}
-	return total, single, nil
+	return total, nil
 }
 
 func (f *Fold) decode(b *schemas.Batch, s *schemas.DeviceSlice) (*payload.Device, *payload.Fault) {
-	skip := make([]uint32, len(s.Rejected))
-	for i, r := range s.Rejected {
-		skip[i] = r.Index
+	var skip []uint32
+	for _, r := range s.Rejected {
+		skip = append(skip, r.Index)
 	}
-	return f.decoder.DecodeDevice(s.Json, payload.Options{ReceivedAt: b.ReceivedAt, Backfill: b.Backfill}, skip)
+	// What the edge took counts as received when it was taken: a request that waited
+	// in the spill, and its twin that reached the log after all, are the same points.
+	received := cmp.Or(b.AcceptedAt, b.ReceivedAt)
+	return f.decoder.DecodeNext(s.Json, payload.Options{ReceivedAt: received, Backfill: b.Backfill}, skip)
 }
 
 // slice takes the samples of one device.
@@ -90,26 +99,23 @@ func (f *Fold) slice(b *schemas.Batch, tenant schemas.ID, s *schemas.DeviceSlice
 		r.Rejected++
 		list(r, s.Index, rej.Index, rej.Code)
 	}
-	if d == nil {
-		d, _ = f.decode(b, s) // check has shown that it decodes
-	}
 	for _, rej := range d.Rejected {
 		if !gatewayRefused(s, uint32(rej.Index)) {
 			r.Rejected++
 			list(r, s.Index, uint32(rej.Index), rej.Code)
 		}
 	}
-	g := deviceGroup{id: schemas.DeviceID(tenant, d.ExternalID)}
-	clear(f.index)
+	g := &f.group
+	g.reset(schemas.DeviceID(tenant, d.ExternalID))
 	for i := range d.Samples {
-		f.sample(b, tenant, d, &d.Samples[i], s.Index, &g, r, out)
+		f.sample(b, tenant, d, &d.Samples[i], s.Index, g, r, out)
 	}
 	if len(g.series) == 0 {
 		return
 	}
 	for i, series := range g.series {
 		if !g.flags[i] {
-			series.Flags = nil
+			series.Flags = series.Flags[:0] // absent in the entry
 		}
 	}
 	out.Emit(&schemas.Entry{Kind: &schemas.Entry_Points{Points: &schemas.Points{
@@ -134,7 +140,7 @@ func list(r *schemas.Receipt, device, index uint32, code string) {
 
 // sample judges one point: identity is (metric, ts).
 func (f *Fold) sample(b *schemas.Batch, tenant schemas.ID, d *payload.Device, s *payload.Sample, device uint32, g *deviceGroup, r *schemas.Receipt, out *stream.Outputs) {
-	id := schemas.MetricID(g.id, s.Name)
+	id := f.ids.metric(g.id, s.Name)
 	old, known := f.metrics.Get(id)
 	if known {
 		if at, ok := old.find(s.TS); ok {
@@ -174,7 +180,7 @@ func (f *Fold) sample(b *schemas.Batch, tenant schemas.ID, d *payload.Device, s 
 	m.newest = max(m.newest, s.TS)
 	m.heard = max(m.heard, b.ReceivedAt)
 	r.Accepted++
-	g.append(f.index, id, s, uint32(flags))
+	g.append(id, s, uint32(flags))
 }
 
 // declare introduces a metric that is new here, or whose unit or tags changed.
@@ -206,14 +212,12 @@ func (f *Fold) declare(b *schemas.Batch, tenant, device, id schemas.ID, d *paylo
 }
 
 // append adds a sample to its series.
-func (g *deviceGroup) append(index map[schemas.ID]int, id schemas.ID, s *payload.Sample, flags uint32) {
-	i, ok := index[id]
+func (g *deviceGroup) append(id schemas.ID, s *payload.Sample, flags uint32) {
+	i, ok := g.index[id]
 	if !ok {
 		i = len(g.series)
-		index[id] = i
-		g.series = append(g.series, &schemas.Series{MetricId: append([]byte(nil), id[:]...)})
-		g.last = append(g.last, 0)
-		g.flags = append(g.flags, false)
+		g.index[id] = i
+		g.begin(id)
 	}
 	series := g.series[i]
 	series.Ts = append(series.Ts, s.TS-g.last[i])
@@ -221,4 +225,16 @@ func (g *deviceGroup) append(index map[schemas.ID]int, id schemas.ID, s *payload
 	series.Flags = append(series.Flags, flags)
 	g.last[i] = s.TS
 	g.flags[i] = g.flags[i] || flags != 0
+}
+
+func (g *deviceGroup) begin(id schemas.ID) {
+	if n := len(g.series); n < cap(g.series) && g.series[:n+1][n] != nil {
+		g.series = g.series[:n+1]
+		old := g.series[n]
+		old.MetricId = append(old.MetricId[:0], id[:]...)
+		old.Ts, old.Values, old.Flags = old.Ts[:0], old.Values[:0], old.Flags[:0]
+	} else {
+		g.series = append(g.series, &schemas.Series{MetricId: append([]byte(nil), id[:]...)})
+	}
+	g.last, g.flags = append(g.last, 0), append(g.flags, false)
 }

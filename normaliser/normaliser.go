@@ -42,12 +42,14 @@ type Fold struct {
 	clocks  *stream.Table[*clock]
 
 	decoder *payload.Decoder
+	devices []payload.Device // of the batch in work
+	group   deviceGroup
+	ids     idCache
 	tenants map[schemas.ID]*tenantCount // derived
 	idle    expiry                      // derived: metrics by the time they are forgotten
 	expired expiry                      // derived: keys by the time they are forgotten
 
 	entry schemas.Entry
-	index map[schemas.ID]int
 }
 
 var theClock = schemas.ID{15: 1}
@@ -61,8 +63,9 @@ func New() stream.Fold {
 		keys:    stream.NewTable(s, "keys", func() *batchKey { return &batchKey{} }),
 		clocks:  stream.NewTable(s, "clock", func() *clock { return &clock{} }),
 		decoder: payload.NewDecoder(),
+		group:   deviceGroup{index: map[schemas.ID]int{}},
+		ids:     newIDCache(),
 		tenants: map[schemas.ID]*tenantCount{},
-		index:   map[schemas.ID]int{},
 	}
 	s.OnRestore(f.rebuild)
 	return f

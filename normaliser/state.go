@@ -15,7 +15,8 @@ type metric struct {
 	newest   int64  // largest accepted ts
 	heard    int64  // received_at of the newest accepted point
 	seen     seen
-	recent   []recent // the newest points by ts, ascending
+	recent   []recent // the newest points by ts, ascending; within room
+	room     []recent // the memory of recent
 	declared bool
 }
 
@@ -54,18 +55,27 @@ func (m *metric) find(ts int64) (int, bool) {
 
 func (m *metric) remember(i int, ts int64, v float64) {
 	r := recent{ts, hashValue(v)}
-	if len(m.recent) < maxRecent {
-		m.recent = append(m.recent, recent{})
-		copy(m.recent[i+1:], m.recent[i:])
-		m.recent[i] = r
-		return
+	if len(m.recent) == maxRecent {
+		if i == 0 {
+			return // older than all that is kept
+		}
+		m.recent = m.recent[1:]
+		i--
 	}
-	if i == 0 {
-		return // older than all that is kept
+	if len(m.recent) == cap(m.recent) {
+		// The window moves through a larger array: most points shift nothing.
+		if cap(m.room) < maxRecent+recentSlack {
+			m.room = make([]recent, min(2*len(m.recent)+4, maxRecent+recentSlack))
+		}
+		m.recent = m.room[:copy(m.room[:cap(m.room)], m.recent)]
 	}
-	copy(m.recent, m.recent[1:i])
-	m.recent[i-1] = r
+	m.recent = m.recent[:len(m.recent)+1]
+	copy(m.recent[i+1:], m.recent[i:])
+	m.recent[i] = r
 }
+
+// recentSlack is how many points go by until the window is copied to the front.
+const recentSlack = 64
 
 // AppendState implements stream.Record.
 func (m *metric) AppendState(b []byte) []byte {

@@ -987,6 +987,7 @@ type Batch struct {
 	Slices            []*DeviceSlice         `protobuf:"bytes,10,rep,name=slices,proto3" json:"slices,omitempty"`
 	Backfill          bool                   `protobuf:"varint,11,opt,name=backfill,proto3" json:"backfill,omitempty"`
 	RejectedElsewhere uint32                 `protobuf:"varint,12,opt,name=rejected_elsewhere,json=rejectedElsewhere,proto3" json:"rejected_elsewhere,omitempty"` // points refused by the gateway with no slice to stand in (part 0 only)
+	AcceptedAt        int64                  `protobuf:"varint,13,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`                      // when the edge took it (signed by it); 0 = came directly. The ts of a point that has none
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1101,6 +1102,13 @@ func (x *Batch) GetBackfill() bool {
 func (x *Batch) GetRejectedElsewhere() uint32 {
 	if x != nil {
 		return x.RejectedElsewhere
+	}
+	return 0
+}
+
+func (x *Batch) GetAcceptedAt() int64 {
+	if x != nil {
+		return x.AcceptedAt
 	}
 	return 0
 }
@@ -3646,7 +3654,7 @@ const file_log_proto_rawDesc = "" +
 	"\bdelivery\x18\v \x01(\v2\x16.edgepulse.v1.DeliveryH\x00R\bdelivery\x12;\n" +
 	"\vdead_letter\x18\f \x01(\v2\x18.edgepulse.v1.DeadLetterH\x00R\n" +
 	"deadLetterB\x06\n" +
-	"\x04kind\"\x85\x03\n" +
+	"\x04kind\"\xa6\x03\n" +
 	"\x05Batch\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x15\n" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x1d\n" +
@@ -3663,7 +3671,9 @@ const file_log_proto_rawDesc = "" +
 	"\x06slices\x18\n" +
 	" \x03(\v2\x19.edgepulse.v1.DeviceSliceR\x06slices\x12\x1a\n" +
 	"\bbackfill\x18\v \x01(\bR\bbackfill\x12-\n" +
-	"\x12rejected_elsewhere\x18\f \x01(\rR\x11rejectedElsewhere\"\x84\x01\n" +
+	"\x12rejected_elsewhere\x18\f \x01(\rR\x11rejectedElsewhere\x12\x1f\n" +
+	"\vaccepted_at\x18\r \x01(\x03R\n" +
+	"acceptedAt\"\x84\x01\n" +
 	"\vDeviceSlice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +

@@ -517,6 +517,11 @@ func (m *Batch) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.AcceptedAt != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.AcceptedAt))
+		i--
+		dAtA[i] = 0x68
+	}
 	if m.RejectedElsewhere != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.RejectedElsewhere))
 		i--
@@ -3196,6 +3201,9 @@ func (m *Batch) SizeVT() (n int) {
 	if m.RejectedElsewhere != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.RejectedElsewhere))
 	}
+	if m.AcceptedAt != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.AcceptedAt))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -5620,6 +5628,25 @@ func (m *Batch) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.RejectedElsewhere |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 13:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AcceptedAt", wireType)
+			}
+			m.AcceptedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.AcceptedAt |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
@@ -13287,6 +13314,25 @@ func (m *Batch) UnmarshalVTUnsafe(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.RejectedElsewhere |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 13:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AcceptedAt", wireType)
+			}
+			m.AcceptedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.AcceptedAt |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -151,10 +151,7 @@ func (c *calibrator) quantile(p float64) float64 {
 // the reservoir a sample of the last horizon or so.
 func (c *calibrator) insert(v float64, rng *splitmix.Source) {
 	c.seen = min(c.seen+1, reservoirHorizon)
-	x := float32(v)
-	if x == 0 {
-		x = 0 // -0 and 0 compare equal but have no order as bits
-	}
+	x := coarse(float32(v))
 	to, _ := slices.BinarySearch(c.sorted, x)
 	if len(c.sorted) < cap(c.sorted) {
 		c.sorted = append(c.sorted, 0)
@@ -180,5 +177,5 @@ func (c *calibrator) code(k *coder) {
 	for i := range c.beyond {
 		c.beyond[i].code(k)
 	}
-	k.sortedFloats(&c.sorted, cap(c.sorted))
+	k.sortedCoarse(&c.sorted, cap(c.sorted))
 }

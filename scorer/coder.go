@@ -115,6 +115,31 @@ func (c *coder) flag(v *bool) {
 	*v = u == 1
 }
 
+// flags stores eight to a byte.
+func (c *coder) flags(v []bool) {
+	for ; len(v) > 0; v = v[min(8, len(v)):] {
+		eight := v[:min(8, len(v))]
+		if !c.reading {
+			b := byte(0)
+			for i, set := range eight {
+				if set {
+					b |= 1 << i
+				}
+			}
+			c.buf = append(c.buf, b)
+			continue
+		}
+		if len(c.buf) == 0 || int(c.buf[0])>>len(eight) != 0 {
+			c.fail()
+			return
+		}
+		for i := range eight {
+			eight[i] = c.buf[0]>>i&1 == 1
+		}
+		c.buf = c.buf[1:]
+	}
+}
+
 // rows stores a row-major matrix of at most limit rows.
 func (c *coder) rows(v *[]float32, cols, limit int) {
 	n := uint32(len(*v) / cols)
@@ -130,9 +155,26 @@ func (c *coder) rows(v *[]float32, cols, limit int) {
 	}
 }
 
-// sortedFloats stores an ascending list as differences of order-preserving bit
-// patterns: neighbours share their high bits, which saves a third.
-func (c *coder) sortedFloats(v *[]float32, limit int) {
+// coarseBits are the low bits of a float32 that a reservoir does without. What is
+// left resolves 2^-17 of a value; the floor of a calibration is at least .02 of the
+// range, which no value of the history exceeds but by winsorising.
+const coarseBits = 8
+
+// coarse rounds to the resolution of a reservoir. Of the two zeros, which compare
+// equal but differ as bits, it knows one.
+func coarse(f float32) float32 {
+	b := math.Float32bits(f)
+	f = math.Float32frombits((b + 1<<(coarseBits-1)) &^ (1<<coarseBits - 1))
+	if f == 0 {
+		return 0
+	}
+	return f
+}
+
+// sortedCoarse stores an ascending list of coarse values as differences of
+// order-preserving bit patterns: neighbours share their high bits, and a list of
+// 512 takes two bytes a value.
+func (c *coder) sortedCoarse(v *[]float32, limit int) {
 	n := uint32(len(*v))
 	c.count(&n, uint32(limit))
 	if c.err != nil {
@@ -145,17 +187,21 @@ func (c *coder) sortedFloats(v *[]float32, limit int) {
 	for i := range int(n) {
 		var step uint64
 		if !c.reading {
-			step = uint64(ordered((*v)[i])) - last
+			step = uint64(ordered((*v)[i])>>coarseBits) - last
 		}
 		c.uvarint(&step)
 		last += step
-		if c.err != nil || step > math.MaxUint32 || last > math.MaxUint32 {
+		if c.err != nil || step > math.MaxUint32>>coarseBits || last > math.MaxUint32>>coarseBits {
 			c.fail()
 			return
 		}
 		if c.reading {
-			f := unordered(uint32(last))
-			if f-f != 0 {
+			u := uint32(last) << coarseBits
+			if u>>31 == 0 {
+				u |= 1<<coarseBits - 1 // a negative number is ordered by its complement
+			}
+			f := unordered(u)
+			if f-f != 0 || f == 0 && math.Signbit(float64(f)) {
 				c.fail()
 				return
 			}

@@ -6,7 +6,7 @@
 // the warm-up state and, when asked, a sentence.
 // Order: strictly causal; the verdict of a row depends on the rows up to it and
 // on nothing else, no clock and no global randomness.
-// State: Model, 16 KB stored and 40 KB resident; AppendState is canonical,
+// State: Model, 12 KB stored and 45 KB resident; AppendState is canonical,
 // and a decoded model continues bit for bit.
 // Failure: none while scoring (values that are no numbers teach nothing);
 // DecodeState refuses what no model wrote.

@@ -91,8 +91,8 @@ func (s *season) code(c *coder) {
 	c.count(&s.slot, slotsMost-1)
 	c.float(&s.sum)
 	c.count(&s.rows, math.MaxUint32)
+	c.flags(s.seen[:s.count])
 	for i := range s.seen[:s.count] {
-		c.flag(&s.seen[i])
 		if s.seen[i] {
 			c.float32(&s.mean[i])
 		}

@@ -2,7 +2,7 @@ package scorer
 
 // stateVersion is the first byte of a stored model. A change of layout or of
 // what a stored number means takes a new one.
-const stateVersion = 2
+const stateVersion = 3
 
 // AppendState appends the model's state to b: canonical (equal models, equal
 // bytes) and complete (a decoded model continues bit for bit).

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +165,57 @@ func TestLogMadeAnewIsNamed(t *testing.T) {
 	c.waitSaid("POINTS_0")
 	compareOutputs(t, Features, outputsOf(t, c.b, Features, 0, c.last), before)
 	c.mendAndVerify()
+}
+
+// TestLogMadeAnewAfterRebuildIsNamed: nobody reads FEATURES here, and the new log
+// bears no mark of the rebuild that the old one went through.
+func TestLogMadeAnewAfterRebuildIsNamed(t *testing.T) {
+	c := newChain(t)
+	c.begin()
+	c.append(40)
+	c.waitFeatures()
+	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+		t.Fatal(err)
+	}
+	c.append(20)
+	c.waitFeatures()
+	waitUntil(t, c.ctx, func() bool {
+		names, err := c.blobs.List(c.ctx, snapshotPrefix("b", 0))
+		return err == nil && slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, snapshotPrefix("b", 0)+"0/") })
+	})
+	if err := c.b.js.DeleteStream(c.ctx, "FEATURES_0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.b.Provision(c.ctx); err != nil {
+		t.Fatal(err)
+	}
+	// By the owner that was there, then by one that begins and has the snapshots only.
+	waitUntil(t, c.ctx, func() bool {
+		_, after, ok := strings.Cut(c.said.String(), "FEATURES_0 was changed from outside")
+		return ok && strings.Contains(after, "a snapshot was taken")
+	})
+	if m, _, err := c.b.lastMark(c.ctx, Features, 0); err != nil || m.to != 0 {
+		t.Fatalf("%v, %v: written to although it was changed", m, err)
+	}
+	c.mendAndVerify()
+}
+
+// TestRebuildIsNoticedWhenIdle: nothing arrives that would make an owner write.
+func TestRebuildIsNoticedWhenIdle(t *testing.T) {
+	c := newChain(t)
+	c.begin()
+	c.append(40)
+	c.waitFeatures()
+	for range 2 {
+		if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+			t.Fatal(err)
+		}
+		c.waitFeatures()
+		c.verify()
+	}
+	if said := c.said.String(); strings.Contains(said, "changed from outside") {
+		t.Fatalf("a rebuild raised an alarm:\n%s", said)
+	}
 }
 
 // TestOlderCopyIsNamed puts an older copy of POINTS in place while the stage

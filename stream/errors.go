@@ -31,7 +31,7 @@ func halt(log LogName, partition int, format string, args ...any) error {
 var (
 	// ErrFenced says that another owner has claimed the partition since.
 	ErrFenced = errors.New("fenced by another owner")
-	// errRebuilding says that a log is about to be emptied; `edgepulse rebuild` ends what it left half done.
+	// errRebuilding says that a log is about to be emptied, or has been; `edgepulse rebuild` ends what it left half done.
 	errRebuilding = errors.New("log is being rebuilt")
 	// errReseek asks the reader to find its place again.
 	errReseek = errors.New("seek again")

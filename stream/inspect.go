@@ -176,3 +176,15 @@ func (b *Broker) CommittedAt(ctx context.Context, log LogName, partition int, ro
 	}
 	return time.Time{}, false, err
 }
+
+// News is the root of a derived log's partition after which its entries are new:
+// its end, or the root that INGEST had reached when the log was thrown away to be
+// derived again.
+func (b *Broker) News(ctx context.Context, log LogName, partition int) (uint64, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
+	if err != nil {
+		return 0, fmt.Errorf("look up log: %w", err)
+	}
+	last, _, err := b.lastMark(ctx, log, partition)
+	return max(last.to, rebuildOf(s.CachedInfo().Config).Through), err
+}

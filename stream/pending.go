@@ -25,6 +25,7 @@ type commitJob struct {
 	entries int
 	at      time.Time
 	version uint32
+	check   bool // nothing to commit: is the log still ours?
 }
 
 // add takes the outputs of one root. Their memory moves with the commit.

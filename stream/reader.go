@@ -32,7 +32,7 @@ type reader struct {
 	expect    uint64 // stream sequence of the next message
 	prev      *mark  // the commit before it; nil = not known (its predecessor was purged)
 	anchor    mark   // the last commit handed out, kept over a new seek
-	rebuildID string // of the log when the anchor was taken
+	rebuildID string // of the log when it was last sought in
 	created   time.Time
 	stalls    int // consecutive seeks without progress
 }
@@ -76,7 +76,7 @@ func (r *reader) session(ctx context.Context, out chan<- Message) error {
 	gen := r.b.gen.Load()
 	s, err := r.seek(ctx)
 	if err != nil {
-		return err
+		return r.orRebuilt(ctx, err)
 	}
 	cons, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.expect,
@@ -163,7 +163,7 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message
 	if r.log == Ingest {
 		c = r.ingestChunk(seq, msg)
 	} else if c, err = r.commitChunk(seq, msg.Data()); err != nil {
-		return err
+		return r.orRebuilt(ctx, err)
 	}
 	r.expect = seq + 1
 	c.At = meta.Timestamp
@@ -177,6 +177,23 @@ func (r *reader) take(ctx context.Context, msg jetstream.Msg, out chan<- Message
 	}
 	r.pos = c.To
 	return nil
+}
+
+// orRebuilt looks whether what does not fit comes from a rebuild since the last
+// look at the log's mark; then the reader seeks again.
+func (r *reader) orRebuilt(ctx context.Context, fault error) error {
+	var h *HaltError
+	if r.truth || !errors.As(fault, &h) {
+		return fault
+	}
+	s, err := r.b.js.Stream(ctx, StreamName(r.log, r.partition))
+	if err != nil {
+		return fmt.Errorf("look up log: %w", err)
+	}
+	if m := rebuildOf(s.CachedInfo().Config); m.Open || m.ID != r.rebuildID {
+		return errReseek
+	}
+	return fault
 }
 
 // ingestChunk makes a chunk of one INGEST message: its sequence is the root.

@@ -44,7 +44,7 @@ func (b *Broker) Rebuild(ctx context.Context, log LogName, blobs Blobs) ([]Rebui
 		logs := Downstream(log)
 		slices.Reverse(logs)
 		for _, l := range logs {
-			r, err := b.throwAway(ctx, l, p, st.LastSeq, blobs)
+			r, err := b.throwAway(ctx, l, p, ingest, blobs)
 			if err != nil {
 				return done, err
 			}
@@ -56,7 +56,9 @@ func (b *Broker) Rebuild(ctx context.Context, log LogName, blobs Blobs) ([]Rebui
 
 // throwAway marks, un-snapshots and empties one stream, in this order: a reader
 // that meets the emptied log must find the mark. The mark stays open until then.
-func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint64, blobs Blobs) (Rebuilt, error) {
+// Stages are at work meanwhile: how far the log had been read at most is known
+// when it is empty.
+func (b *Broker) throwAway(ctx context.Context, log LogName, p int, ingest jetstream.Stream, blobs Blobs) (Rebuilt, error) {
 	name := StreamName(log, p)
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {
@@ -67,7 +69,7 @@ func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint
 	if _, err := rand.Read(id); err != nil {
 		return Rebuilt{}, fmt.Errorf("draw id: %w", err)
 	}
-	mark := rebuildMark{ID: fmt.Sprintf("%x", id), Through: through, At: time.Now().UTC(), Open: true}
+	mark := rebuildMark{ID: fmt.Sprintf("%x", id), At: time.Now().UTC(), Open: true}
 	if err := b.markRebuild(ctx, info.Config, mark); err != nil {
 		return Rebuilt{}, err
 	}
@@ -85,11 +87,15 @@ func (b *Broker) throwAway(ctx context.Context, log LogName, p int, through uint
 	if err := s.Purge(ctx); err != nil {
 		return Rebuilt{}, fmt.Errorf("purge %s: %w", name, err)
 	}
-	mark.Open = false
+	truth, err := ingest.Info(ctx)
+	if err != nil {
+		return Rebuilt{}, fmt.Errorf("look up %s: %w", StreamName(Ingest, p), err)
+	}
+	mark.Open, mark.Through = false, truth.State.LastSeq
 	if err := b.markRebuild(ctx, info.Config, mark); err != nil {
 		return Rebuilt{}, err
 	}
-	return Rebuilt{Stream: name, Messages: info.State.Msgs, Through: through}, nil
+	return Rebuilt{Stream: name, Messages: info.State.Msgs, Through: mark.Through}, nil
 }
 
 func (b *Broker) markRebuild(ctx context.Context, cfg jetstream.StreamConfig, mark rebuildMark) error {

@@ -29,6 +29,7 @@ type Stage struct {
 type RunnerConfig struct {
 	SnapshotEvery time.Duration `help:"Shortest time between snapshots of one partition." default:"5s" env:"EDGEPULSE_SNAPSHOT_EVERY"`
 	SnapshotLoad  float64       `help:"Share of one core that snapshots may take." default:"0.05" env:"EDGEPULSE_SNAPSHOT_LOAD"`
+	Takeover      time.Duration `help:"How long work of a partition may lie undone before a process that stands by takes it over." default:"3s" env:"EDGEPULSE_TAKEOVER"`
 }
 
 // Runner drives one stage over its partitions: read, fold, commit, snapshot.
@@ -50,12 +51,15 @@ func NewRunner(stage Stage, cfg RunnerConfig, b *Broker, blobs Blobs, m *Metrics
 	if cfg.SnapshotLoad <= 0 {
 		cfg.SnapshotLoad = 0.05
 	}
+	if cfg.Takeover <= 0 {
+		cfg.Takeover = 3 * time.Second
+	}
 	return &Runner{stage: stage, cfg: cfg, broker: b, blobs: blobs, log: log.With("stage", stage.Name),
 		metrics: m.stage(stage.Name), partitions: partitions}
 }
 
-// Run works until ctx ends. A partition that was fenced or halted begins again
-// from its last commit; a halted one keeps saying why in its metric and log.
+// Run works until ctx ends. A partition that halted begins again from its last
+// commit, and keeps saying why in its metric and log; a fenced one stands by.
 func (r *Runner) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range r.partitions {
@@ -85,7 +89,11 @@ func (r *Runner) keep(ctx context.Context, partition int) error {
 			}
 		case errors.Is(err, ErrFenced):
 			r.metrics.fenced.WithLabelValues(label(partition)).Inc()
-			r.log.Info("partition taken over by another owner", "partition", partition, "error", err)
+			r.log.Info("partition taken over by another owner, standing by", "partition", partition, "error", err)
+			r.standBy(ctx, partition)
+			continue
+		case errors.Is(err, errRebuilding):
+			r.log.Info("partition begins anew", "partition", partition, "error", err)
 		case errors.Is(err, errUnknownFold):
 			return err
 		default:
@@ -141,24 +149,22 @@ func (p *partitionRun) run(ctx context.Context) error {
 	return err
 }
 
-// recover claims the partition, restores the newest snapshot at or below the
-// marker and prepares the muted replay up to it (rule 7).
+// recover restores the newest snapshot at or below the marker, prepares the muted
+// replay up to it (rule 7), and claims the partition if the marker still stands:
+// who takes long to restore disturbs nobody who is at work.
 func (p *partitionRun) recover(ctx context.Context) error {
 	start := time.Now()
-	last, commit, err := p.broker.lastMark(ctx, p.stage.To, p.partition)
+	w, commit, err := p.broker.approach(ctx, p.stage.To, p.partition)
 	if err != nil {
 		return err
 	}
+	last := w.last
 	p.version = p.stage.Version
 	if commit != nil {
 		p.version = commit.FoldVersion
 	}
-	generation, err := p.broker.generation(ctx, p.stage.To, p.partition)
-	if err != nil {
-		return err
-	}
-	p.snapshots = newSnapshotStore(p.blobs, p.stage.Name, p.partition, generation)
-	if err := p.checkSnapshots(ctx, last); err != nil {
+	p.snapshots = newSnapshotStore(p.blobs, p.stage.Name, p.partition, w.rebuild)
+	if err := p.checkSnapshots(ctx, w); err != nil {
 		return err
 	}
 	build, ok := p.stage.Folds[p.version]
@@ -185,13 +191,10 @@ func (p *partitionRun) recover(ctx context.Context) error {
 	if faultNewestSnapshot {
 		p.muted = max(p.muted, root)
 	}
-	if p.w, err = p.broker.claim(ctx, p.stage.To, p.partition, p.version); err != nil {
+	if err := w.claim(ctx, p.version); err != nil {
 		return err
 	}
-	if p.w.last.to != last.to {
-		return fmt.Errorf("%w: %s moved from root %d to %d during recovery", ErrFenced,
-			StreamName(p.stage.To, p.partition), last.to, p.w.last.to)
-	}
+	p.w = w
 	p.done.Store(last.to)
 	p.pending = pendingCommit{start: p.muted, to: p.muted, version: p.version}
 	p.snapshotAt = time.Now().Add(p.cfg.SnapshotEvery)
@@ -202,13 +205,14 @@ func (p *partitionRun) recover(ctx context.Context) error {
 
 // checkSnapshots: a snapshot is written only after the commit that covers it,
 // so one beyond the marker proves that the log lost its end.
-func (p *partitionRun) checkSnapshots(ctx context.Context, last mark) error {
+func (p *partitionRun) checkSnapshots(ctx context.Context, w *writer) error {
+	last := w.last
 	newest, err := p.snapshots.newest(ctx)
-	if err != nil {
+	if err != nil || faultNewestSnapshot {
 		return err
 	}
-	if newest <= last.to || faultNewestSnapshot {
-		return nil
+	if newest <= last.to {
+		return p.checkGenerations(ctx, w)
 	}
 	// Another owner may have committed and snapshotted since the marker was read.
 	now, _, err := p.broker.lastMark(ctx, p.stage.To, p.partition)
@@ -219,6 +223,22 @@ func (p *partitionRun) checkSnapshots(ctx context.Context, last mark) error {
 		return fmt.Errorf("%w: %s moved from root %d to %d during recovery", ErrFenced, StreamName(p.stage.To, p.partition), last.to, now.to)
 	}
 	return halt(p.stage.To, p.partition, "it ends at root %d, but a snapshot was taken at committed root %d", now.to, newest)
+}
+
+// checkGenerations: a rebuild marks a log for good, so one without a mark that has
+// snapshots of a rebuilt one was made anew, or is older than that.
+func (p *partitionRun) checkGenerations(ctx context.Context, w *writer) error {
+	if w.rebuild != "" {
+		return nil
+	}
+	others, err := p.snapshots.others(ctx)
+	if err != nil {
+		return err
+	}
+	if len(others) > 0 {
+		return halt(p.stage.To, p.partition, "it bears no mark of a rebuild, but a snapshot was taken after one (%s)", others[0])
+	}
+	return nil
 }
 
 // refold moves the records of one fold version into another's state.
@@ -247,10 +267,18 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 	timer := time.NewTicker(positionEvery / 3)
 	defer timer.Stop()
 	inFlight := false
+	wrote := time.Now()
 	for {
-		if !inFlight && p.pending.due(time.Now()) {
+		now := time.Now()
+		switch {
+		case inFlight:
+		case p.pending.due(now), p.pos < p.muted && now.Sub(wrote) >= p.cfg.Takeover/3:
+			// A replay writes nothing; who stands by must not take it for a standstill.
 			commits <- p.pending.take()
-			inFlight = true
+			inFlight, wrote = true, now
+		case now.Sub(wrote) >= ownerCheck:
+			commits <- commitJob{check: true}
+			inFlight, wrote = true, now
 		}
 		p.stepSnapshot(ctx, snapped)
 		in := chunks
@@ -386,36 +414,4 @@ func foldSwitch(stage string, entry []byte) uint32 {
 		return s.GetVersion()
 	}
 	return 0
-}
-
-// publishLoop keeps one commit in flight.
-func (p *partitionRun) publishLoop(ctx context.Context, jobs <-chan commitJob, results chan<- error) {
-	for job := range jobs {
-		start := time.Now()
-		err := p.publish(ctx, job)
-		p.metrics.commit.Observe(time.Since(start).Seconds())
-		if err == nil {
-			p.done.Store(job.to)
-			p.metrics.commits.WithLabelValues(label(p.partition)).Inc()
-			p.metrics.outputs.WithLabelValues(label(p.partition)).Add(float64(job.entries))
-			p.metrics.committed.WithLabelValues(label(p.partition)).Set(float64(job.to))
-			if !job.at.IsZero() {
-				p.metrics.latency.Observe(time.Since(job.at).Seconds())
-			}
-		}
-		select {
-		case results <- err:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (p *partitionRun) publish(ctx context.Context, job commitJob) error {
-	if p.w.stale() {
-		if err := p.w.reclaim(ctx, job.version); err != nil {
-			return err
-		}
-	}
-	return p.w.commit(ctx, job.to, job.version, job.outputs)
 }

@@ -279,7 +279,7 @@ func TestRunnersUnderTakeover(t *testing.T) {
 					default:
 					}
 					life, end := context.WithTimeout(ctx, time.Duration(200+rng.IntN(2500))*time.Millisecond)
-					r := NewRunner(stage, RunnerConfig{SnapshotEvery: 50 * time.Millisecond, SnapshotLoad: 1}, b, blobs,
+					r := NewRunner(stage, RunnerConfig{SnapshotEvery: 50 * time.Millisecond, SnapshotLoad: 1, Takeover: 100 * time.Millisecond}, b, blobs,
 						NewMetrics(prometheus.NewRegistry()), log.With("owner", owner), []int{0, 1})
 					if err := r.Run(life); err != nil {
 						t.Errorf("run: %v", err)

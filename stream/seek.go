@@ -86,6 +86,13 @@ func (r *reader) seekTruth(info *jetstream.StreamInfo) error {
 
 func (r *reader) seekCommit(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo) error {
 	rebuilt := rebuildOf(info.Config)
+	if rebuilt.ID != r.rebuildID {
+		// A rebuild since then makes what is remembered worthless, not wrong.
+		r.rebuildID, r.anchor = rebuilt.ID, mark{}
+	}
+	if rebuilt.Open {
+		return errReseek // about to be emptied: what is read now would be followed by what does not follow it
+	}
 	last, _, err := r.b.lastMark(ctx, r.log, r.partition)
 	if err != nil {
 		return err
@@ -96,7 +103,7 @@ func (r *reader) seekCommit(ctx context.Context, s jetstream.Stream, info *jetst
 		}
 		return halt(r.log, r.partition, "it ends at root %d, but root %d had been read", last.to, r.pos)
 	}
-	if err := r.checkAnchor(ctx, s, info, rebuilt); err != nil {
+	if err := r.checkAnchor(ctx, s, info); err != nil {
 		return err
 	}
 	if last.seq == 0 {
@@ -112,11 +119,8 @@ func (r *reader) seekCommit(ctx context.Context, s jetstream.Stream, info *jetst
 }
 
 // checkAnchor compares the last commit that was handed out with what stands in
-// its place now. A rebuild since then makes the memory worthless, not wrong.
-func (r *reader) checkAnchor(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, rebuilt rebuildMark) error {
-	if r.rebuildID != rebuilt.ID {
-		r.rebuildID, r.anchor = rebuilt.ID, mark{}
-	}
+// its place now.
+func (r *reader) checkAnchor(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo) error {
 	if r.anchor.seq == 0 || r.anchor.seq < info.State.FirstSeq || faultNoChain {
 		return nil
 	}

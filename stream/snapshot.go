@@ -94,6 +94,16 @@ func (st *snapshotStore) newest(ctx context.Context) (uint64, error) {
 	return names[len(names)-1].root, nil
 }
 
+// others lists the snapshots of other generations.
+func (st *snapshotStore) others(ctx context.Context) ([]string, error) {
+	stage := st.prefix[:strings.LastIndexByte(strings.TrimSuffix(st.prefix, "/"), '/')+1]
+	names, err := st.blobs.List(ctx, stage)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, st.prefix) }), nil
+}
+
 // restore loads the newest readable snapshot at or below limit into state and
 // returns its root and fold version; root 0 means an empty state.
 func (st *snapshotStore) restore(ctx context.Context, state *State, limit uint64) (uint64, uint32, error) {

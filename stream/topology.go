@@ -74,6 +74,8 @@ const (
 	positionRoots = 200
 	// idleCheck is how long a reader waits before it compares the log's last sequence with its own.
 	idleCheck = 500 * time.Millisecond
+	// ownerCheck is how long an owner that has nothing to write believes that its log is unchanged.
+	ownerCheck = 2 * time.Second
 )
 
 // StreamName is the JetStream stream of a log's partition.

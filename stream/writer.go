@@ -24,6 +24,7 @@ type writer struct {
 	nonce     []byte
 	last      mark   // the commit that the next one extends
 	gen       uint64 // connection generation of the claim
+	rebuild   string // generation of the log at the claim
 }
 
 // Error codes of JetStream's API.
@@ -52,24 +53,42 @@ func (b *Broker) lastMark(ctx context.Context, log LogName, partition int) (mark
 	return markOf(msg.Sequence, msg.Data, c), c, nil
 }
 
-// claim takes the partition over: epoch + 1 in a commit that covers nothing.
+// approach looks at the end of a log, the first step of taking it over: what is
+// prepared for that end may be claimed as long as it is the end. The commit is
+// nil for an empty log.
+func (b *Broker) approach(ctx context.Context, log LogName, partition int) (*writer, *schemas.Commit, error) {
+	w := &writer{b: b, log: log, partition: partition, nonce: make([]byte, 16), gen: b.gen.Load()}
+	var err error
+	// Before the mark: a rebuild in between shows as a change of generation.
+	if w.rebuild, err = b.generation(ctx, log, partition); err != nil {
+		return nil, nil, err
+	}
+	var commit *schemas.Commit
+	if w.last, commit, err = b.lastMark(ctx, log, partition); err != nil {
+		return nil, nil, err
+	}
+	return w, commit, nil
+}
+
+// claim takes the partition over: epoch + 1 in a commit that covers nothing and
+// extends the end that was approached. Where somebody has written meanwhile it
+// takes nothing away from them: ErrFenced.
+func (w *writer) claim(ctx context.Context, version uint32) error {
+	if _, err := rand.Read(w.nonce); err != nil {
+		return fmt.Errorf("draw nonce: %w", err)
+	}
+	w.last.epoch++
+	return w.commit(ctx, w.last.to, version, nil)
+}
+
+// claim takes a partition over whoever has it; for an owner that has nothing to
+// prepare.
 func (b *Broker) claim(ctx context.Context, log LogName, partition int, version uint32) (*writer, error) {
-	w := &writer{b: b, log: log, partition: partition, nonce: make([]byte, 16)}
 	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		w, _, err := b.approach(ctx, log, partition)
+		if err == nil {
+			err = w.claim(ctx, version)
 		}
-		w.gen = b.gen.Load()
-		last, _, err := b.lastMark(ctx, log, partition)
-		if err != nil {
-			return nil, err
-		}
-		w.last = last
-		if _, err := rand.Read(w.nonce); err != nil {
-			return nil, fmt.Errorf("draw nonce: %w", err)
-		}
-		w.last.epoch++
-		err = w.commit(ctx, w.last.to, version, nil)
 		if err == nil {
 			return w, nil
 		}
@@ -176,7 +195,7 @@ func (w *writer) settle(ctx context.Context, mine mark, cause error) (bool, erro
 			}
 			return false, nil
 		case last.to < w.last.to || (last.epoch <= w.last.epoch && last.seq < w.last.seq):
-			return false, halt(w.log, w.partition, "it ends with %s, but %s had been acknowledged", last, w.last)
+			return false, w.shrunk(ctx, last)
 		default:
 			return false, fmt.Errorf("%w: %s is now the last of %s (%v)", ErrFenced, last, StreamName(w.log, w.partition), cause)
 		}
@@ -191,15 +210,8 @@ func (w *writer) stale() bool { return w.gen != w.b.gen.Load() }
 // nobody wrote in between; otherwise ErrFenced.
 func (w *writer) reclaim(ctx context.Context, version uint32) error {
 	gen := w.b.gen.Load()
-	last, _, err := w.b.lastMark(ctx, w.log, w.partition)
-	if err != nil {
+	if err := w.check(ctx); err != nil {
 		return err
-	}
-	if last.seq != w.last.seq || last.chain != w.last.chain {
-		if last.to < w.last.to {
-			return halt(w.log, w.partition, "it ends with %s, but %s had been acknowledged", last, w.last)
-		}
-		return fmt.Errorf("%w: %s is now the last of %s", ErrFenced, last, StreamName(w.log, w.partition))
 	}
 	w.last.epoch++
 	if err := w.commit(ctx, w.last.to, version, nil); err != nil {
@@ -207,6 +219,34 @@ func (w *writer) reclaim(ctx context.Context, version uint32) error {
 	}
 	w.gen = gen
 	return nil
+}
+
+// check compares the log's end with the last commit of this owner.
+func (w *writer) check(ctx context.Context) error {
+	last, _, err := w.b.lastMark(ctx, w.log, w.partition)
+	switch {
+	case err != nil:
+		return err
+	case last.seq == w.last.seq && last.chain == w.last.chain:
+		return nil
+	case last.to < w.last.to:
+		return w.shrunk(ctx, last)
+	}
+	return fmt.Errorf("%w: %s is now the last of %s", ErrFenced, last, StreamName(w.log, w.partition))
+}
+
+// shrunk says why a log ends before what was acknowledged: an operator had it
+// rebuilt, then the owner begins again with it; or it is not what it was. One
+// that was made anew bears no mark at all.
+func (w *writer) shrunk(ctx context.Context, last mark) error {
+	generation, err := w.b.generation(ctx, w.log, w.partition)
+	if err != nil {
+		return err
+	}
+	if generation != w.rebuild && generation != "" {
+		return fmt.Errorf("%w: %s has been emptied", errRebuilding, StreamName(w.log, w.partition))
+	}
+	return halt(w.log, w.partition, "it ends with %s, but %s had been acknowledged", last, w.last)
 }
 
 func (w *writer) publish(ctx context.Context, payload []byte) (uint64, error) {

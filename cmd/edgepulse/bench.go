@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -15,11 +16,13 @@ import (
 )
 
 type benchCmd struct {
-	Scenario string        `help:"a (32 clients x 100 points), a-eval (timestamps 1 s apart), c (256 x 2), 1000 (1,000 points/s)." default:"a" enum:"a,a-eval,c,1000"`
+	Scenario string        `help:"a (32 clients x 100 points, 2,000 metrics), a-eval (timestamps 1 s apart), b (50,000 metrics, one point a request), c (256 clients x 2 points), d (nine tenants, then a tenth that floods), e (soak: looks at memory, logs and lags), 1000 (1,000 points/s)." default:"a" enum:"a,a-eval,b,c,d,e,1000"`
 	Duration time.Duration `help:"How long to load." default:"30s"`
-	Rate     float64       `help:"Points per second; 0 = that of the scenario." default:"0"`
+	Rate     float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
+	Compare  string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
 	State    int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step     time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
+	Rows     int           `help:"With --state: points of each metric; a day of them fills the season." default:"640"`
 	JSON     bool          `help:"Print JSON."`
 }
 
@@ -28,7 +31,10 @@ func (benchCmd) Help() string {
 everything is stored and scored. Nothing is left behind.
 
 Example:
-  edgepulse bench --scenario a --duration 60s --json
+  edgepulse bench --scenario a --duration 60s --json > before.json
+  edgepulse bench --scenario a --duration 60s --compare before.json
+  edgepulse bench --scenario a --rate 60000          # at a given load: the latencies
+  edgepulse bench --scenario e --duration 30m
   edgepulse bench --state 20000`
 }
 
@@ -42,8 +48,8 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	}
 	s := bench.Scenarios[c.Scenario]
 	s.Duration = c.Duration
-	if c.Rate > 0 {
-		s.Rate = c.Rate
+	if c.Rate != 0 {
+		s.Rate = max(c.Rate, 0)
 	}
 	r, err := bench.Run(ctx, self, s, say)
 	if isTerminal(os.Stderr) {
@@ -59,6 +65,13 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		} else {
 			printReport(r)
 		}
+		if c.Compare != "" {
+			ratios, cerr := bench.Compare(c.Compare, r)
+			if cerr != nil {
+				return errors.Join(err, cerr)
+			}
+			printRatios(ratios)
+		}
 	}
 	return err
 }
@@ -70,7 +83,7 @@ func say(what string) {
 }
 
 func (c *benchCmd) state(ctx context.Context) error {
-	costs, err := bench.State(ctx, c.State, c.Step, say)
+	costs, err := bench.State(ctx, c.State, c.Rows, c.Step, say)
 	if isTerminal(os.Stderr) {
 		fmt.Fprintln(os.Stderr)
 	}
@@ -92,17 +105,36 @@ func (c *benchCmd) state(ctx context.Context) error {
 	return w.Flush()
 }
 
+func printRatios(ratios []bench.Ratio) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\nbefore\tnow\tratio\t\t")
+	for _, r := range ratios {
+		fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t%s\t\n", r.Old, r.New, r.Ratio(), r.Name)
+	}
+	_ = w.Flush() // a terminal that went away has nobody to tell
+}
+
 func printReport(r *bench.Report) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "points acknowledged\t%d in %d requests, %d refused and repeated\n", r.PointsSent, r.Requests, r.Refused)
 	fmt.Fprintf(w, "points stored\t%d\n", r.PointsStored)
-	fmt.Fprintf(w, "evaluations\t%d, %.0f/s\n", r.Evaluations, float64(r.Evaluations)/r.TotalSeconds)
+	fmt.Fprintf(w, "evaluations\t%d, %.0f/s\n", r.Evaluations, r.EvalsPerSec)
 	fmt.Fprintf(w, "points/s\t%.0f until stored and scored (%.1f s load, %.1f s in all)\n", r.PointsPerSec, r.LoadSeconds, r.TotalSeconds)
 	q := func(name string, q bench.Quantiles) {
 		fmt.Fprintf(w, "%s, ms\tp50 %.1f  p90 %.1f  p99 %.1f  max %.1f  (n %d)\n", name, q.P50, q.P90, q.P99, q.Max, q.N)
 	}
 	q("ack", r.Ack)
 	q("ingest to score", r.Score)
+	if r.Scenario.Spikes > 0 {
+		q("sensor to webhook", r.Webhook)
+		fmt.Fprintf(w, "spikes without a webhook\t%d of %d\n", r.Unseen, r.Scenario.Spikes)
+	}
+	if f := r.Flood; f != nil {
+		q("nine tenants alone", f.Alone)
+		q("nine tenants, flooded", f.Flooded)
+		q("the greedy tenant", f.Greedy)
+		fmt.Fprintf(w, "the greedy tenant\t%.0f points/s; p99 of the nine changed by %+.0f %%\n", f.GreedyPoints, 100*f.Change)
+	}
 	list := func(name, format string, m map[string]float64) {
 		var parts []string
 		total := 0.0
@@ -115,6 +147,11 @@ func printReport(r *bench.Report) {
 	list("CPU, µs/point", "%.2f", r.CPU)
 	list("log, bytes/point", "%.1f", r.LogBytes)
 	fmt.Fprintf(w, "Postgres, bytes/point\t%.1f\n", r.RowBytes)
+	fmt.Fprintf(w, "archive, bytes/point\t%.1f\n", r.ArchiveBytes)
 	list("resident, MB", "%.0f", r.RSS)
+	for _, m := range r.Watched {
+		fmt.Fprintf(w, "after %.0f s\t%d points, logs %.0f MB, not archived %d roots, not projected %d roots\n", m.AtSeconds, m.Points, m.LogMB, m.ArchiveRoots, m.ProjectRoots)
+		list("  resident, MB", "%.0f", m.RSS)
+	}
 	_ = w.Flush() // a terminal that went away has nobody to tell
 }

@@ -40,6 +40,8 @@ type cli struct {
 	Rebuild    rebuildCmd    `cmd:"" help:"Throw a derived log away and derive it again." group:"Operate"`
 	Deadletter deadletterCmd `cmd:"" help:"Look at entries that a stage refused." group:"Operate"`
 
+	Edge edgeCmd `cmd:"" help:"Keep the edge in step with the service, and look after what it kept." group:"Operate"`
+
 	Topology   topologyCmd               `cmd:"" help:"Print the map of the logs." group:"About"`
 	Config     configCmd                 `cmd:"" help:"Print the effective settings and where each comes from." group:"About"`
 	Version    versionCmd                `cmd:"" help:"Print the version." group:"About"`

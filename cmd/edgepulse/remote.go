@@ -69,7 +69,8 @@ func (i *inside) fill() {
 		{&i.NATS.URL, "EDGEPULSE_NATS_URL"}, {&i.Database.OwnerURL, "EDGEPULSE_DATABASE_OWNER_URL"},
 		{&i.Database.WriterURL, "EDGEPULSE_DATABASE_WRITER_URL"}, {&i.Database.AppURL, "EDGEPULSE_DATABASE_APP_URL"},
 		{&i.Objects.Archive, "EDGEPULSE_ARCHIVE_URL"}, {&i.Objects.Snapshots, "EDGEPULSE_SNAPSHOT_URL"},
-		{&i.Gateway.Pepper, "EDGEPULSE_PEPPER"}, {&i.SecretKey, "EDGEPULSE_SECRET_KEY"},
+		{&i.Gateway.Pepper, "EDGEPULSE_PEPPER"}, {&i.Gateway.EdgeSecrets, "EDGEPULSE_EDGE_SECRETS"},
+		{&i.SecretKey, "EDGEPULSE_SECRET_KEY"},
 	} {
 		if *f.field == "" && (i.Database.URL == "" || !strings.HasPrefix(f.name, "EDGEPULSE_DATABASE")) {
 			*f.field = env[f.name]

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +42,12 @@ type App struct {
 	snapshots  stream.Blobs
 	partitions []int
 
-	gateway *gatewayComponent
-	stops   []namedStop
-	failed  chan error
-	once    sync.Once
+	gateway   *gatewayComponent
+	listening atomic.Pointer[string] // address of the gateway, once it listens
+	starting  []string               // what Start was asked for
+	stops     []namedStop
+	failed    chan error
+	once      sync.Once
 }
 
 type namedStop struct {
@@ -166,6 +169,7 @@ func Migrate(ctx context.Context, cfg *Config, writerPassword, appPassword strin
 
 // Start begins components by name, in order.
 func (a *App) Start(ctx context.Context, names ...string) error {
+	a.starting = append(a.starting, names...)
 	for _, name := range names {
 		start, ok := components[name]
 		if !ok {

@@ -18,12 +18,16 @@ import (
 // archived are the logs of truth: all else can be derived from them.
 var archived = []stream.LogName{stream.Ingest, stream.Deliveries}
 
-func startArchiver(_ context.Context, a *App) (func(context.Context) error, error) {
+func startArchiver(ctx context.Context, a *App) (func(context.Context) error, error) {
 	if a.archive == nil {
 		return nil, errors.New("no archive: set EDGEPULSE_ARCHIVE_URL")
 	}
 	if a.store == nil {
 		return nil, errNoDatabase
+	}
+	drain, err := a.drain(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return a.background("archiver", func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
@@ -33,6 +37,9 @@ func startArchiver(_ context.Context, a *App) (func(context.Context) error, erro
 			}
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
+		if drain != nil {
+			g.Go(func() error { return drain(ctx) })
+		}
 		return g.Wait()
 	}), nil
 }
@@ -145,17 +152,18 @@ func (i segmentIndex) InsertSegment(ctx context.Context, s archive.Segment) erro
 
 // objectCredentials are those of the object store, under our names or the usual ones.
 func objectCredentials() archive.Credentials {
-	env := func(names ...string) string {
-		for _, n := range names {
-			if v := os.Getenv(n); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
 	return archive.Credentials{
-		AccessKey:    env("EDGEPULSE_ARCHIVE_ACCESS_KEY", "R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
-		SecretKey:    env("EDGEPULSE_ARCHIVE_SECRET_KEY", "R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
-		SessionToken: env("EDGEPULSE_ARCHIVE_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
+		AccessKey:    firstEnv("EDGEPULSE_ARCHIVE_ACCESS_KEY", "R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+		SecretKey:    firstEnv("EDGEPULSE_ARCHIVE_SECRET_KEY", "R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+		SessionToken: firstEnv("EDGEPULSE_ARCHIVE_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
 	}
+}
+
+func firstEnv(names ...string) string {
+	for _, n := range names {
+		if v := os.Getenv(n); v != "" {
+			return v
+		}
+	}
+	return ""
 }

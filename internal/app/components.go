@@ -47,11 +47,13 @@ func startStage(stage func(*Config) stream.Stage) starter {
 	}
 }
 
-// projections say what each log becomes in Postgres.
-var projections = []struct {
+// projected is a log and what it becomes in Postgres.
+type projected struct {
 	log        stream.LogName
 	projection stream.Projection
-}{
+}
+
+var projections = []projected{
 	{stream.Points, normaliser.Projection{}},
 	{stream.Features, featurizer.Projection{}},
 	{stream.Scores, scorer.Projection{}},
@@ -102,7 +104,7 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 		a.log.Info("this binary was built without the dashboard", "build it with", "go tool task dashboard:build")
 	}
 	srv, err := gateway.New(cfg, gateway.Deps{
-		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page,
+		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page, Live: a.broker,
 		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
 		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})
@@ -113,6 +115,9 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 		return nil, err
 	}
 	a.gateway = &gatewayComponent{srv}
+	if addr := srv.Addr(); addr != "" {
+		a.listening.Store(&addr)
+	}
 	return srv.Stop, nil
 }
 

@@ -22,6 +22,7 @@ type Config struct {
 	Objects  Objects             `embed:"" group:"Object store"`
 	Runner   stream.RunnerConfig `embed:"" prefix:"runner-" group:"Stages"`
 	Window   Window              `embed:"" group:"Stages"`
+	Drain    Drain               `embed:"" prefix:"drain-" group:"Edge"`
 	Gateway  gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
 	Log      Log                 `embed:"" prefix:"log-" group:"Logging"`
 
@@ -42,6 +43,13 @@ type Database struct {
 type Objects struct {
 	Archive   string `help:"Archive of raw segments and models: file:///folder, s3://bucket/prefix or r2://bucket/prefix." env:"EDGEPULSE_ARCHIVE_URL,MODEL_ARTEFACT_STORE" placeholder:"URL"`
 	Snapshots string `help:"Snapshots of stage states; default the archive." env:"EDGEPULSE_SNAPSHOT_URL" placeholder:"URL"`
+}
+
+// Drain brings what the edge kept in an outage into the log; part of the archiver.
+type Drain struct {
+	Spill   string        `help:"Where the edge keeps what the gateway could not take: like the archive's address; default the archive." env:"EDGEPULSE_SPILL_URL" placeholder:"URL"`
+	Gateway string        `help:"Address of the gateway that takes it; default the one in this process." env:"EDGEPULSE_DRAIN_GATEWAY" placeholder:"URL"`
+	Every   time.Duration `help:"How often to look." default:"5s" env:"EDGEPULSE_DRAIN_EVERY"`
 }
 
 // Window shapes the features.

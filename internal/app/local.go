@@ -34,6 +34,7 @@ type Machine struct {
 type secrets struct {
 	Pepper         string `json:"pepper"`
 	SecretKey      string `json:"secret_key"`
+	EdgeSecret     string `json:"edge_secret,omitempty"`
 	NATSPassword   string `json:"nats_password"`
 	WriterPassword string `json:"writer_password"`
 	AppPassword    string `json:"app_password"`
@@ -92,6 +93,9 @@ func (m *Machine) configure(cfg *Config) {
 	cfg.NATS.URL = strings.Replace(m.NATS.ClientURL(), "://", "://"+user+":"+password+"@", 1)
 	cfg.NATS.MaxBytes = min(cfg.NATS.MaxBytes, m.NATS.MaxFileStore()*9/10)
 	cfg.Gateway.Pepper, cfg.SecretKey = m.secrets.Pepper, m.secrets.SecretKey
+	if cfg.Gateway.EdgeSecrets == "" {
+		cfg.Gateway.EdgeSecrets = m.secrets.EdgeSecret
+	}
 	if cfg.Objects.Archive == "" {
 		cfg.Objects.Archive = "file://" + filepath.ToSlash(filepath.Join(m.Dir, "archive"))
 	}
@@ -121,7 +125,7 @@ func (m *Machine) loadSecrets(cfg *Config) error {
 	b, err := os.ReadFile(m.secretsFile())
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		m.secrets = secrets{Pepper: randomHex(32), SecretKey: randomHex(32), NATSPassword: randomHex(16),
+		m.secrets = secrets{Pepper: randomHex(32), SecretKey: randomHex(32), EdgeSecret: randomHex(32), NATSPassword: randomHex(16),
 			WriterPassword: randomHex(16), AppPassword: randomHex(16), Partitions: cfg.NATS.Partitions}
 		return m.saveSecrets()
 	case err != nil:
@@ -133,6 +137,10 @@ func (m *Machine) loadSecrets(cfg *Config) error {
 	if m.secrets.Partitions != cfg.NATS.Partitions {
 		return fmt.Errorf("setting nats-partitions is %d, but this data folder was made with %d: the number is fixed for its life; set EDGEPULSE_PARTITIONS=%d or use another --data",
 			cfg.NATS.Partitions, m.secrets.Partitions, m.secrets.Partitions)
+	}
+	if m.secrets.EdgeSecret == "" { // the folder is older than the edge
+		m.secrets.EdgeSecret = randomHex(32)
+		return m.saveSecrets()
 	}
 	return nil
 }
@@ -197,6 +205,7 @@ func (m *Machine) WriteEnv(cfg *Config, url string) (string, error) {
 		{"EDGEPULSE_SNAPSHOT_URL", cfg.Objects.Snapshots},
 		{"EDGEPULSE_PEPPER", cfg.Gateway.Pepper},
 		{"EDGEPULSE_SECRET_KEY", cfg.SecretKey},
+		{"EDGEPULSE_EDGE_SECRETS", cfg.Gateway.EdgeSecrets},
 	} {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], shellQuote(kv[1]))
 	}

@@ -52,7 +52,13 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 		return gateway.KeyRecord{}, asGateway(err)
 	}
 	out := gateway.KeyRecord{KeyID: r.KeyID, TenantID: r.TenantID, Hash: r.Hash, Scopes: r.Scopes,
-		Revoked: r.RevokedAt != nil, TenantDisabled: r.TenantDisabled}
+		Revoked: r.RevokedAt != nil, TenantDisabled: r.DisabledAt != nil, EdgeHash: r.EdgeHash}
+	if r.RevokedAt != nil {
+		out.RevokedAt = *r.RevokedAt
+	}
+	if r.DisabledAt != nil {
+		out.DisabledAt = *r.DisabledAt
+	}
 	if r.ExpiresAt != nil {
 		out.ExpiresAt = *r.ExpiresAt
 	}
@@ -126,7 +132,8 @@ func (q queries) TraceEvent(ctx context.Context, t, event schemas.ID) (api.Event
 }
 
 func (q queries) ListAlerts(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertFilter) (api.Page[api.Alert], error) {
-	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
+	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, Label: f.Label,
+		MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
 }
 
 func (q queries) GetAlert(ctx context.Context, t, alert schemas.ID) (api.Alert, error) {
@@ -139,6 +146,15 @@ func (q queries) ListBatches(ctx context.Context, t schemas.ID, p api.PageReques
 
 func (q queries) Receipt(ctx context.Context, t, batch schemas.ID) (api.Receipt, error) {
 	return one(q.s.Receipt(ctx, t, batch.String()))
+}
+
+func (q queries) AlertsFrom(ctx context.Context, t schemas.ID, partition int, root uint64, skip, limit int) ([]api.AlertEvent, uint64, error) {
+	return q.s.AlertsFrom(ctx, t, partition, root, skip, limit)
+}
+
+func (q queries) MetricNames(ctx context.Context, t, metric schemas.ID) (device, name string, err error) {
+	device, name, err = q.s.MetricNames(ctx, t, metric)
+	return device, name, asGateway(err)
 }
 
 func (q queries) ListAlertRules(ctx context.Context, t schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error) {
@@ -175,6 +191,10 @@ func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook)
 
 func (q queries) UpdateWebhook(ctx context.Context, t, id schemas.ID, w api.Webhook) (api.Webhook, error) {
 	return one(q.s.UpdateWebhook(ctx, t, id.String(), w))
+}
+
+func (q queries) ListDeliveries(ctx context.Context, t, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	return page(q.s.ListDeliveries(ctx, t, webhook.String(), p))
 }
 
 // TestWebhook also tests an endpoint that is disabled: whoever mends it wants to know.

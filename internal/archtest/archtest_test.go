@@ -34,6 +34,8 @@ var rules = []struct {
 	{"internal/client", []string{"internal/client", "schemas"}},
 	{"internal/importer", []string{"internal/importer", "schemas"}},
 	{"internal/plot", []string{"internal/plot"}},
+	{"internal/edgesync", []string{"internal/edgesync", "schemas"}},
+	{"internal/spill", []string{"internal/spill", "schemas", "stream"}},
 }
 
 // owners: each SDK has one owner; tests may use it too.

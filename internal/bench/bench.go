@@ -10,7 +10,10 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,15 +31,28 @@ type Scenario struct {
 	Duration time.Duration `json:"duration_ns"`
 	// Step is the distance of timestamps of one metric; 0 = the time of sending.
 	Step time.Duration `json:"step_ns"`
+	// Spikes are probes: metrics with a learned model that get one absurd value
+	// each while the load goes on, to time the way from sensor to webhook.
+	Spikes int `json:"spikes"`
+	// Flood: nine tenants send this load, and in the second half a tenth one all it can.
+	Flood bool `json:"flood"`
+	// Watch: resident memory, logs and lags are looked at after a sixth, a half and all of the time.
+	Watch bool `json:"watch"`
 }
 
-// Scenarios by name. The first letter is that of the performance goals.
+// Scenarios by name. The letters are those of the performance goals.
 var Scenarios = map[string]Scenario{
-	"a":      {Name: "a", Clients: 32, Points: 100, Metrics: 2000},
+	"a":      {Name: "a", Clients: 32, Points: 100, Metrics: 2000, Spikes: 100},
 	"a-eval": {Name: "a-eval", Clients: 32, Points: 100, Metrics: 2000, Step: time.Second},
-	"1000":   {Name: "1000", Clients: 10, Points: 10, Metrics: 200, Rate: 1000},
-	"c":      {Name: "c", Clients: 256, Points: 2, Metrics: 2000},
+	"b":      {Name: "b", Clients: 64, Points: 1, Metrics: 50000, Rate: 5000},
+	"c":      {Name: "c", Clients: 256, Points: 2, Metrics: 2048, Rate: 10000},
+	"d":      {Name: "d", Clients: 2, Points: 20, Metrics: 100, Rate: 500, Flood: true},
+	"e":      {Name: "e", Clients: 16, Points: 100, Metrics: 2000, Rate: 20000, Watch: true, Spikes: 100},
+	"1000":   {Name: "1000", Clients: 10, Points: 10, Metrics: 200, Rate: 1000, Spikes: 50},
 }
+
+// Names of the scenarios, for people.
+func Names() []string { return slices.Sorted(maps.Keys(Scenarios)) }
 
 // Report is what a run found.
 type Report struct {
@@ -49,12 +65,18 @@ type Report struct {
 	LoadSeconds  float64            `json:"load_seconds"`
 	TotalSeconds float64            `json:"total_seconds"` // until everything was stored and scored
 	PointsPerSec float64            `json:"points_per_second"`
+	EvalsPerSec  float64            `json:"evaluations_per_second"`
 	Ack          Quantiles          `json:"ack_ms"`
 	Score        Quantiles          `json:"ingest_to_score_ms"`
+	Webhook      Quantiles          `json:"sensor_to_webhook_ms"` // of the probes
+	Unseen       int                `json:"spikes_without_webhook"`
 	CPU          map[string]float64 `json:"cpu_us_per_point"` // by process
 	LogBytes     map[string]float64 `json:"log_bytes_per_point"`
-	RowBytes     float64            `json:"postgres_bytes_per_point"`
+	RowBytes     float64            `json:"postgres_bytes_per_point"` // of datapoints alone
+	ArchiveBytes float64            `json:"archive_bytes_per_point"`
 	RSS          map[string]float64 `json:"resident_mb"`
+	Flood        *Flood             `json:"flood,omitempty"`
+	Watched      []Moment           `json:"watched,omitempty"`
 }
 
 // Run measures one scenario with the given binary.
@@ -75,6 +97,13 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	defer c.stop()
 
 	r := &Report{Scenario: s, CPU: map[string]float64{}, LogBytes: map[string]float64{}, RSS: map[string]float64{}}
+	var probes *probes
+	if s.Spikes > 0 {
+		if probes, err = newProbes(ctx, c, s.Spikes, progress); err != nil {
+			return nil, err
+		}
+		defer probes.close()
+	}
 	fctx, endFollow := context.WithCancel(ctx)
 	defer endFollow()
 	scores := newLatencies()
@@ -84,10 +113,11 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 		following.Go(func() { c.follow(fctx, p, scores, &evaluations, s.Step == 0) })
 	}
 	before := c.cpu()
-	progress("loading")
 	start := time.Now()
-	load := newLoad(c.url, c.key, s)
-	load.run(ctx, progress)
+	loads, err := c.load(ctx, r, probes, progress)
+	if err != nil {
+		return nil, err
+	}
 	r.LoadSeconds = time.Since(start).Seconds()
 	progress("draining")
 	if err := c.drained(ctx); err != nil {
@@ -97,20 +127,48 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	after := c.cpu()
 	endFollow()
 	following.Wait()
-	r.Requests, r.Refused, r.PointsSent = load.requests.Load(), load.refused.Load(), load.points.Load()
+	ack := newLatencies()
+	for _, l := range loads {
+		r.Requests, r.Refused, r.PointsSent = r.Requests+l.requests.Load(), r.Refused+l.refused.Load(), r.PointsSent+l.points.Load()
+		ack.merge(l.ack)
+	}
 	r.Evaluations = evaluations.Load()
-	r.PointsPerSec = float64(r.PointsSent) / r.TotalSeconds
-	r.Ack, r.Score = load.ack.quantiles(), scores.quantiles()
+	r.PointsPerSec, r.EvalsPerSec = float64(r.PointsSent)/r.TotalSeconds, float64(r.Evaluations)/r.TotalSeconds
+	r.Ack, r.Score = ack.quantiles(), scores.quantiles()
 	for name, t := range after {
 		r.CPU[name] = (t - before[name]).Seconds() * 1e6 / float64(max(r.PointsSent, 1))
+	}
+	extra := int64(0)
+	if probes != nil {
+		r.Webhook, r.Unseen = probes.latencies(ctx)
+		extra = probes.points
 	}
 	if err := c.sizes(ctx, r); err != nil {
 		return nil, err
 	}
-	if r.PointsStored != r.PointsSent {
-		return r, fmt.Errorf("%d points were acknowledged, %d are stored", r.PointsSent, r.PointsStored)
+	if r.PointsStored != r.PointsSent+extra {
+		return r, fmt.Errorf("%d points were acknowledged, %d are stored", r.PointsSent+extra, r.PointsStored)
 	}
 	return r, nil
+}
+
+// load runs what the scenario sends and returns when its time is over.
+func (c *cluster) load(ctx context.Context, r *Report, p *probes, progress func(string)) ([]*load, error) {
+	s := r.Scenario
+	if s.Flood {
+		return c.flood(ctx, r, progress)
+	}
+	l := newLoad(c.url, c.key, s)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if p != nil {
+		beside.Go(func() { p.run(ctx, s.Duration) })
+	}
+	if s.Watch {
+		beside.Go(func() { r.Watched = c.watch(ctx, s.Duration, l) })
+	}
+	l.run(ctx, progress)
+	return []*load{l}, nil
 }
 
 // drained waits until every derived log and projection has reached the end of
@@ -165,8 +223,7 @@ func (c *cluster) sizes(ctx context.Context, r *Report) error {
 	}
 	r.PointsStored = stored
 	r.RowBytes = float64(bytes) / float64(max(r.PointsSent, 1))
-	for name, mb := range c.rss() {
-		r.RSS[name] = mb
-	}
+	maps.Copy(r.RSS, c.rss())
+	r.ArchiveBytes = float64(folderBytes(filepath.Join(c.dir, "archive"))) / float64(max(r.PointsSent, 1))
 	return nil
 }

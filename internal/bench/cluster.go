@@ -84,7 +84,7 @@ func startCluster(ctx context.Context, binary, dir string) (c *cluster, err erro
 		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", c.cfg.NATS.MaxBytes),
 		"EDGEPULSE_DATABASE_OWNER_URL="+owner, "EDGEPULSE_DATABASE_WRITER_URL="+c.cfg.Database.WriterURL, "EDGEPULSE_DATABASE_APP_URL="+c.cfg.Database.AppURL,
 		"EDGEPULSE_ARCHIVE_URL=file://"+filepath.Join(dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://"+filepath.Join(dir, "state"),
-		"EDGEPULSE_PEPPER="+secret, "EDGEPULSE_SECRET_KEY="+secret, "EDGEPULSE_LOG_LEVEL=warn",
+		"EDGEPULSE_WEBHOOK_ALLOW=127.0.0.1/32", "EDGEPULSE_PEPPER="+secret, "EDGEPULSE_SECRET_KEY="+secret, "EDGEPULSE_LOG_LEVEL=warn",
 		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort))
 	c.url = fmt.Sprintf("http://127.0.0.1:%d", apiPort)
 	if err := c.spawn(binary, env, "nats", "--dir", filepath.Join(dir, "nats"), "--port", fmt.Sprint(natsPort), "--user", "b", "--password", "b"); err != nil {

@@ -33,6 +33,19 @@ func (l *latencies) add(ms float64) {
 	l.mu.Unlock()
 }
 
+// merge adds what another one has counted.
+func (l *latencies) merge(other *latencies) {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for b, n := range other.counts {
+		l.counts[b] += n
+	}
+	l.n += other.n
+	l.max = math.Max(l.max, other.max)
+}
+
 func (l *latencies) quantiles() Quantiles {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -31,9 +31,12 @@ type StateCost struct {
 }
 
 const (
-	stateRows    = 640 // of each metric: every model is trusted, every reservoir full
-	stateMetrics = 10  // of a device
-	stateChunk   = 80  // rows in a request
+	// StateRows of a metric make every model trusted and every reservoir full; not
+	// every time of day has been seen by then, which takes a day of them.
+	StateRows = 640
+
+	stateMetrics = 10 // of a device
+	stateChunk   = 80 // rows in a request
 )
 
 // stateFolds is the chain up to the scorer, with the folds in reach.
@@ -45,14 +48,14 @@ type stateFolds struct {
 	outs  []stream.Outputs
 	rng   *rand.Rand
 	step  time.Duration
+	rows  int
 	root  uint64
 	body  []byte
 }
 
-// State fills a partition with metrics that have seen stateRows points, one every
-// step, and measures what their state costs: stored, resident, to snapshot and to
+// State fills a partition with metrics that have seen so many rows, one every step, and measures what their state costs: stored, resident, to snapshot and to
 // restore. Nothing is left behind.
-func State(ctx context.Context, metrics int, step time.Duration, progress func(string)) ([]StateCost, error) {
+func State(ctx context.Context, metrics, rows int, step time.Duration, progress func(string)) ([]StateCost, error) {
 	dir, err := os.MkdirTemp("", "edgepulse-state")
 	if err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
@@ -62,7 +65,7 @@ func State(ctx context.Context, metrics int, step time.Duration, progress func(s
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
-	s := &stateFolds{step: step, rng: rand.New(rand.NewPCG(1, 2)),
+	s := &stateFolds{step: step, rows: rows, rng: rand.New(rand.NewPCG(1, 2)),
 		names: []string{normaliser.Name, featurizer.Name, scorer.Name},
 		make:  []func() stream.Fold{normaliser.New, featurizer.New, scorer.New}}
 	s.spent, s.outs = make([]time.Duration, len(s.make)), make([]stream.Outputs, len(s.make))
@@ -71,8 +74,8 @@ func State(ctx context.Context, metrics int, step time.Duration, progress func(s
 	}
 	devices := max(metrics/stateMetrics, 1)
 	for d := range devices {
-		for row := 0; row < stateRows; row += stateChunk {
-			if err := s.feed(d, row, stateChunk); err != nil {
+		for row := 0; row < rows; row += stateChunk {
+			if err := s.feed(d, row, min(stateChunk, rows-row)); err != nil {
 				return nil, err
 			}
 		}
@@ -121,7 +124,7 @@ func State(ctx context.Context, metrics int, step time.Duration, progress func(s
 // minute sends one more row of every metric.
 func (s *stateFolds) minute(devices, k int) error {
 	for d := range devices {
-		if err := s.feed(d, stateRows+k, 1); err != nil {
+		if err := s.feed(d, s.rows+k, 1); err != nil {
 			return err
 		}
 	}

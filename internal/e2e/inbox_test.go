@@ -1,70 +1,84 @@
+//go:build unix
+
 package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
-	"testing"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// inbox receives webhooks and checks them with the independent library.
+// inbox is the receiver of webhooks. It believes nothing that is not signed.
 type inbox struct {
 	srv *httptest.Server
-	mu  sync.Mutex
-	// received counts the arrivals by webhook-id.
-	received map[string]int
-	events   map[string]string // event_id by webhook-id
-	bad      []string
-	secret   string
+
+	mu       sync.Mutex
+	verifier *standardwebhooks.Webhook
+	byEvent  map[string]map[string]int // requests by event id and webhook-id
+	requests int
+	refused  []string
 }
 
-func newInbox(t *testing.T) *inbox {
-	in := &inbox{received: map[string]int{}, events: map[string]string{}}
-	in.srv = httptest.NewServer(http.HandlerFunc(in.take))
-	t.Cleanup(in.srv.Close)
+func newInbox() *inbox {
+	in := &inbox{byEvent: map[string]map[string]int{}}
+	in.srv = httptest.NewServer(http.HandlerFunc(in.receive))
 	return in
 }
 
-func (in *inbox) take(w http.ResponseWriter, r *http.Request) {
+func (in *inbox) close() { in.srv.Close() }
+
+// trust takes the secret that the service showed once.
+func (in *inbox) trust(secret string) error {
+	v, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		return fmt.Errorf("read webhook secret: %w", err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.verifier = v
+	return nil
+}
+
+func (in *inbox) receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
+		http.Error(w, "unreadable", http.StatusBadRequest)
 		return
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	wh, err := standardwebhooks.NewWebhook(strings.TrimPrefix(in.secret, "whsec_"))
-	if err == nil {
-		err = wh.Verify(body, r.Header)
-	}
-	var e struct {
+	in.requests++
+	var event struct {
 		Data struct {
 			EventID string `json:"event_id"`
 		} `json:"data"`
 	}
-	if jerr := json.Unmarshal(body, &e); err == nil {
-		err = jerr
-	}
-	id := r.Header.Get("webhook-id")
-	if err != nil {
-		in.bad = append(in.bad, id+": "+err.Error())
-		w.WriteHeader(http.StatusBadRequest)
+	if err := in.verifier.Verify(body, r.Header); err != nil {
+		in.refused = append(in.refused, err.Error())
+		http.Error(w, "not signed", http.StatusUnauthorized)
 		return
 	}
-	in.received[id]++
-	in.events[id] = e.Data.EventID
-	w.WriteHeader(http.StatusNoContent)
+	if err := json.Unmarshal(body, &event); err != nil || event.Data.EventID == "" {
+		in.refused = append(in.refused, fmt.Sprintf("no event in %q", body))
+		http.Error(w, "no event", http.StatusBadRequest)
+		return
+	}
+	ids := in.byEvent[event.Data.EventID]
+	if ids == nil {
+		ids = map[string]int{}
+		in.byEvent[event.Data.EventID] = ids
+	}
+	ids[r.Header.Get("webhook-id")]++
 }
 
-func (in *inbox) counts() (distinct, total int) {
+// events is how many different events have come, requests how many requests.
+func (in *inbox) count() (events, requests int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, n := range in.received {
-		total += n
-	}
-	return len(in.received), total
+	return len(in.byEvent), in.requests
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package e2e
 
 import (
@@ -5,146 +7,308 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
+	"io"
+	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/edgepulse/edgepulse/internal/simulate"
 	"github.com/edgepulse/edgepulse/schemas/api"
 )
 
-// point names what was acknowledged.
-type pointID struct {
-	device, metric string
-	ts             int64
+// identity of a point; metric is derived here by the RFC, not by the product.
+type identity struct {
+	metric uuid.UUID
+	ts     int64 // µs
 }
 
-// loader posts a simulated fleet through the API and moves the simulated clock.
-type loader struct {
+const (
+	clients   = 8
+	roundStep = 5 * time.Second // of simulated time
+)
+
+// load is a fleet whose clients post over HTTP, retry what was not acknowledged,
+// and write down what was.
+type load struct {
 	w     *world
 	fleet *simulate.Fleet
-	now   time.Time
-	step  time.Duration // simulated time per round
-	acked map[pointID]float64
-	mu    sync.Mutex
-	round int
-	sent  int
+	rng   *rand.Rand
+	now   time.Time // simulated
+	http  *http.Client
+	held  [][]byte // bodies kept back: they will be late
+
+	mu      sync.Mutex
+	acked   map[identity]float64
+	sent    atomic.Int64 // points acknowledged, each once
+	retries atomic.Int64 // answers that were lost, refused or never came
+	keys    atomic.Int64
 }
 
-// loadStep is the sampling step of the fleet in simulated time.
-const loadStep = 10 * time.Second
-
-func newLoader(ctx context.Context, w *world, seed uint64, devices int) (*loader, error) {
-	now := time.Now().UTC().Truncate(time.Second).Add(10 * time.Second)
-	fleet, err := simulate.New(simulate.Config{Seed: seed, Devices: devices, Start: now, Step: loadStep, Jitter: .1, AnomaliesPerDay: 60})
+func newLoad(w *world) (*load, error) {
+	// The simulated clock begins at the gateway's, which is the wall's.
+	now := time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)
+	cfg := simulate.Config{Seed: w.seed, Devices: w.devices, Start: now, Step: time.Second, ClockSkew: 500 * time.Millisecond,
+		DropRate: 0.01, AnomaliesPerDay: 400, Prefix: "proof"}
+	script, err := simulate.Demo(cfg, now.Add(30*time.Second), 0)
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{w: w, fleet: fleet, now: now, step: 60 * time.Second, acked: map[pointID]float64{}}
-	return l, l.configure(ctx)
+	cfg.Script = script
+	fleet, err := simulate.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &load{w: w, fleet: fleet, rng: rand.New(rand.NewPCG(w.seed, 2)), now: now, acked: map[identity]float64{},
+		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}}, nil
 }
 
-// configure makes one rule and one webhook.
-func (l *loader) configure(ctx context.Context) error {
+// configure creates the rule and the webhook, and waits until every partition knows the rule.
+func (l *load) configure(ctx context.Context) error {
+	if err := l.advance(ctx); err != nil {
+		return err
+	}
+	if err := l.call(ctx, http.MethodPost, "/v1/alert-rules", api.AlertRule{Name: "anything odd", MinSeverity: "info", ResolveAfter: "5s", UpdateEvery: "20s"}, nil); err != nil {
+		return err
+	}
 	var hook api.Webhook
-	if err := l.w.api.Post(ctx, "/v1/webhooks", api.Webhook{URL: l.w.inbox.srv.URL + "/hook"}, &hook); err != nil {
+	if err := l.call(ctx, http.MethodPost, "/v1/webhooks", api.Webhook{URL: l.w.inbox.srv.URL + "/hook"}, &hook); err != nil {
 		return err
 	}
-	l.w.inbox.mu.Lock()
-	l.w.inbox.secret = hook.Secret
-	l.w.inbox.mu.Unlock()
-	return l.w.api.Post(ctx, "/v1/alert-rules", api.AlertRule{Name: "anything", MinSeverity: "info", Cooldown: "60s"}, nil)
-}
-
-// advance posts what the fleet measured in the next round and moves the clock.
-func (l *loader) advance(ctx context.Context) error {
-	l.now = l.now.Add(l.step)
-	if err := l.clock(ctx, l.now); err != nil {
+	if err := l.w.inbox.trust(hook.Secret); err != nil {
 		return err
 	}
-	devices := map[string][]simulate.Point{}
-	var order []string
-	for p := range l.fleet.Until(l.now) {
-		if devices[p.Device] == nil {
-			order = append(order, p.Device)
-		}
-		devices[p.Device] = append(devices[p.Device], p)
-	}
-	l.round++
-	errs := make(chan error, len(order))
-	work := make(chan string)
-	for range 4 {
-		go func() {
-			for d := range work {
-				errs <- l.post(ctx, d, devices[d])
-			}
-		}()
-	}
-	for _, d := range order {
-		work <- d
-	}
-	close(work)
-	var err error
-	for range order {
-		if e := <-errs; e != nil {
-			err = e
-		}
-	}
-	return err
+	return poll(ctx, "the rule is in the logs", func() (bool, error) {
+		var waiting int
+		err := l.w.db.QueryRow(ctx, `SELECT count(*) FROM control_outbox WHERE published_at IS NULL`).Scan(&waiting)
+		return err == nil && waiting == 0, err
+	})
 }
 
-func (l *loader) clock(ctx context.Context, to time.Time) error {
-	b, err := json.Marshal(map[string]time.Time{"now": to})
+func (l *load) call(ctx context.Context, method, path string, body, into any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode body: %w", err)
+	}
+	status, answer, err := l.post(ctx, method, path, b, "")
 	if err != nil {
 		return err
 	}
-	return l.w.api.Do(ctx, http.MethodPost, "/v1/clock", b, http.Header{"Content-Type": {"application/json"}}, nil)
+	if status/100 != 2 {
+		return fmt.Errorf("%s %s: %d %s", method, path, status, answer)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, into)
 }
 
-// post sends one device until it is acknowledged; some batches twice, some late.
-func (l *loader) post(ctx context.Context, device string, points []simulate.Point) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"device_external_id":%q,"metrics":[`, device)
-	for i, p := range points {
-		if i > 0 {
-			b.WriteByte(',')
+func (l *load) post(ctx context.Context, method, path string, body []byte, idempotencyKey string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, l.w.url+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-API-Key", l.w.key)
+	if idempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", idempotencyKey)
+	}
+	resp, err := l.http.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, b, err
+}
+
+// advance moves the service's clock to the load's, however often it takes.
+func (l *load) advance(ctx context.Context) error {
+	return poll(ctx, "the clock was moved", func() (bool, error) {
+		status, answer, err := l.post(ctx, http.MethodPost, "/v1/clock", []byte(`{"now":"`+l.now.Format(time.RFC3339Nano)+`"}`), "")
+		if err == nil && status == http.StatusUnprocessableEntity && bytes.Contains(answer, []byte("clock_goes_back")) {
+			return true, nil // an earlier try, whose answer was lost, has done it
 		}
-		fmt.Fprintf(&b, `{"name":%q,"ts":%q,"unit":%q,"value":%s}`, p.Metric, time.UnixMicro(p.TS).UTC().Format("2006-01-02T15:04:05.999999Z"), p.Unit,
-			strconv.FormatFloat(p.Value, 'g', -1, 64))
+		return err == nil && status == http.StatusOK, nil
+	})
+}
+
+// round posts the points of one step of simulated time; it returns when all are acknowledged.
+func (l *load) round(ctx context.Context) error {
+	l.now = l.now.Add(roundStep)
+	if err := l.advance(ctx); err != nil {
+		return err
 	}
-	b.WriteString("]}")
-	key := ""
-	if l.round%3 == 0 {
-		key = fmt.Sprintf("%s-%d", device, l.round)
+	bodies := l.bodies()
+	// Some bodies come a round or more late, and in another order.
+	late := l.held
+	l.held = nil
+	for i := 0; i < len(bodies); i++ {
+		if l.rng.Float64() < 0.03 {
+			l.held = append(l.held, bodies[i])
+			bodies = append(bodies[:i], bodies[i+1:]...)
+		}
 	}
-	repeats := 1
-	if (l.round+len(device))%7 == 0 {
-		repeats = 2 // a careful client that lost its answer
-	}
-	for range repeats {
-		if _, err := l.w.api.Ingest(ctx, b.Bytes(), key); err != nil {
+	return l.postAll(ctx, append(bodies, late...))
+}
+
+// feed posts at least so many points, as fast as answers come.
+func (l *load) feed(ctx context.Context, points int) error {
+	for end := l.sent.Load() + int64(points); l.sent.Load() < end; {
+		if err := l.round(ctx); err != nil {
 			return err
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range points {
-		if math.IsNaN(p.Value) {
-			continue
-		}
-		id := pointID{device, p.Metric, p.TS}
-		if _, ok := l.acked[id]; !ok {
-			l.acked[id] = p.Value
-			l.sent++
+	return l.finish(ctx)
+}
+
+// finish posts what was kept back, and one more minute of ticks.
+func (l *load) finish(ctx context.Context) error {
+	held := l.held
+	l.held = nil
+	if err := l.postAll(ctx, held); err != nil {
+		return err
+	}
+	l.now = l.now.Add(time.Minute)
+	// The silence of the fleet is not over: the next round goes on where it was.
+	for range l.fleet.Until(l.now) {
+	}
+	return l.advance(ctx)
+}
+
+func (l *load) postAll(ctx context.Context, bodies [][]byte) error {
+	work := make(chan []byte, len(bodies))
+	for _, b := range bodies {
+		work <- b
+	}
+	close(work)
+	var wg sync.WaitGroup
+	errs := make(chan error, clients)
+	for i := range clients {
+		rng := rand.New(rand.NewPCG(l.rng.Uint64(), uint64(i)))
+		wg.Go(func() {
+			for b := range work {
+				if err := l.ingest(ctx, b, rng); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return nil
+	}
+}
+
+type wireMetric struct {
+	Name  string    `json:"name"`
+	TS    time.Time `json:"ts"`
+	Value float64   `json:"value"`
+	Unit  string    `json:"unit,omitempty"`
+}
+
+type wireDevice struct {
+	Device  string       `json:"device_external_id"`
+	Metrics []wireMetric `json:"metrics"`
+}
+
+type wireBody struct {
+	Batches []wireDevice `json:"batches"`
+}
+
+// bodies spreads the devices over requests; one request usually spans partitions.
+func (l *load) bodies() [][]byte {
+	byDevice := map[string][]wireMetric{}
+	for p := range l.fleet.Until(l.now) {
+		byDevice[p.Device] = append(byDevice[p.Device], wireMetric{p.Metric, time.UnixMicro(p.TS).UTC(), p.Value, p.Unit})
+	}
+	requests := make([]wireBody, clients)
+	for i, id := range l.fleet.Devices() {
+		if m := byDevice[id]; len(m) > 0 {
+			r := &requests[i%clients]
+			r.Batches = append(r.Batches, wireDevice{id, m})
 		}
 	}
+	var out [][]byte
+	for _, r := range requests {
+		if len(r.Batches) == 0 {
+			continue
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			panic("encode body: " + err.Error()) // finite numbers and plain names
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// ingest posts one body until it is acknowledged, as a careful client does, and
+// sometimes as if the acknowledgement had been lost on its way.
+func (l *load) ingest(ctx context.Context, body []byte, rng *rand.Rand) error {
+	key := fmt.Sprintf("proof-%d", l.keys.Add(1))
+	for {
+		status, answer, err := l.post(ctx, http.MethodPost, "/v1/ingest", body, key)
+		if ctx.Err() != nil {
+			return fmt.Errorf("post points: %w", ctx.Err())
+		}
+		var ack api.IngestAnswer
+		if err == nil && status == http.StatusAccepted {
+			if err := json.Unmarshal(answer, &ack); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			if ack.Rejected == 0 && rng.Float64() >= 0.05 {
+				return l.note(body)
+			}
+		}
+		l.retries.Add(1)
+		switch {
+		case err != nil, status >= 500, status == http.StatusTooManyRequests, status == http.StatusConflict:
+		case status == http.StatusAccepted && ack.Rejected == 0:
+			if rng.IntN(2) == 0 {
+				key = fmt.Sprintf("proof-%d", l.keys.Add(1)) // a client that forgot its key
+			}
+		case status == http.StatusAccepted, status == http.StatusUnprocessableEntity:
+			// A gateway that was started anew begins at the wall's clock: our points are its future.
+			key = fmt.Sprintf("proof-%d", l.keys.Add(1))
+			if err := l.advance(ctx); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("post points: %d %s", status, answer)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20*time.Millisecond + rand.N(50*time.Millisecond)):
+		}
+	}
+}
+
+// note writes down what has been acknowledged.
+func (l *load) note(body []byte) error {
+	var b wireBody
+	if err := json.Unmarshal(body, &b); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range b.Batches {
+		for _, m := range d.Metrics {
+			l.acked[identity{metricOf(uuid.UUID(l.w.tenant), d.Device, m.Name), m.TS.UnixMicro()}] = m.Value
+		}
+	}
+	l.sent.Store(int64(len(l.acked)))
 	return nil
 }
 
-func (l *loader) points() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.sent
+// metricOf derives a metric's id from its names, as RFC 9562 says.
+func metricOf(tenant uuid.UUID, device, metric string) uuid.UUID {
+	return uuid.NewSHA1(uuid.NewSHA1(tenant, []byte(device)), []byte(metric))
 }

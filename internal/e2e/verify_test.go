@@ -1,448 +1,306 @@
+//go:build unix
+
 package e2e
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"math"
-	"strings"
-	"time"
+	"slices"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
-	"github.com/edgepulse/edgepulse/featurizer"
-	"github.com/edgepulse/edgepulse/internal/app"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// digests hash what each log says of each metric, in log order.
-type digests map[stream.LogName]map[schemas.ID]hash.Hash
-
-var derived = []stream.LogName{stream.Points, stream.Features, stream.Scores, stream.Alerts}
-
-func (d digests) add(log stream.LogName, root uint64, entry []byte) error {
-	kind := schemas.KindOf(entry)
-	if kind.Forwarded() || kind == schemas.KindReceipt {
-		return nil
-	}
-	e := &schemas.Entry{}
-	if err := e.UnmarshalVT(entry); err != nil {
-		return err
-	}
-	switch k := e.Kind.(type) {
-	case *schemas.Entry_Points:
-		for _, s := range k.Points.Series {
-			b, err := s.MarshalVT()
-			if err != nil {
-				return err
-			}
-			d.write(log, s.MetricId, root, b)
-		}
-	case *schemas.Entry_Features:
-		d.write(log, k.Features.MetricId, root, entry)
-	case *schemas.Entry_Score:
-		d.write(log, k.Score.MetricId, root, entry)
-	case *schemas.Entry_AlertEvent:
-		d.write(log, k.AlertEvent.MetricId, root, entry)
-	case *schemas.Entry_DeadLetter:
-		return fmt.Errorf("dead letter in %s at root %d: %s: %s", log, root, k.DeadLetter.Reason, k.DeadLetter.Detail)
-	}
-	return nil
+// figures are what a verified run consists of.
+type figures struct {
+	acked, stored, retries int64
+	ticks, batches, roots  int
+	outputs                map[stream.LogName]int
+	commits                map[stream.LogName]int
+	metrics                int
+	events, requests       int
 }
 
-func (d digests) write(log stream.LogName, metric []byte, root uint64, b []byte) {
-	if d[log] == nil {
-		d[log] = map[schemas.ID]hash.Hash{}
-	}
-	id := schemas.ID(metric)
-	h := d[log][id]
-	if h == nil {
-		h = sha256.New()
-		d[log][id] = h
-	}
-	var r [8]byte
-	binary.LittleEndian.PutUint64(r[:], root)
-	h.Write(r[:])
-	h.Write(b)
-}
-
-// compare says for which metric two sets of digests differ.
-func (d digests) compare(want digests) error {
+func (f *figures) String() string {
+	s := fmt.Sprintf("points acknowledged %d, stored %d, attempts without acknowledgement %d; INGEST roots %d, batches %d, ticks %d; metrics %d",
+		f.acked, f.stored, f.retries, f.roots, f.batches, f.ticks, f.metrics)
 	for _, log := range derived {
-		for id, h := range want[log] {
-			got := d[log][id]
-			if got == nil {
-				return fmt.Errorf("%s says nothing of metric %s, the recomputation does", log, id)
-			}
-			if string(got.Sum(nil)) != string(h.Sum(nil)) {
-				return fmt.Errorf("%s differs from the recomputation for metric %s", log, id)
+		s += fmt.Sprintf("; %s %d entries in %d commits", log, f.outputs[log], f.commits[log])
+	}
+	return s + fmt.Sprintf("; webhook events %d in %d requests", f.events, f.requests)
+}
+
+// scope says what a comparison demands. With partial, what has not been derived
+// yet is no fault; what has must be right. The log except is not looked at.
+type scope struct {
+	partial bool
+	except  string
+}
+
+var complete = scope{}
+
+// verify compares logs and rows with the recomputation.
+func (w *world) verify(ctx context.Context, truths *[partitions]*truth, s scope) (*figures, error) {
+	at, err := w.positions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.recompute(ctx, truths); err != nil {
+		return nil, fmt.Errorf("recompute: %w", err)
+	}
+	f := &figures{outputs: map[stream.LogName]int{}, commits: map[stream.LogName]int{}}
+	var faults []error
+	for p, t := range truths {
+		f.ticks, f.batches, f.roots, f.stored = f.ticks+t.ticks, f.batches+t.batches, f.roots+int(t.read), f.stored+int64(len(t.points))
+		for _, log := range derived {
+			if stream.StreamName(log, p) != s.except {
+				faults = append(faults, w.verifyLog(ctx, f, log, t, s.partial))
 			}
 		}
-		if len(d[log]) != len(want[log]) {
-			return fmt.Errorf("%s speaks of %d metrics, the recomputation of %d", log, len(d[log]), len(want[log]))
+		if !s.partial && at.behind(p) {
+			faults = append(faults, fmt.Errorf("partition %d is behind: %s", p, at))
 		}
+	}
+	for _, log := range derived {
+		faults = append(faults, w.verifyRows(ctx, f, log, truths, at))
+	}
+	faults = append(faults, w.verifyPoints(ctx, truths, s.partial))
+	if !s.partial {
+		faults = append(faults, w.verifyAcked(f, truths), w.verifyWebhooks(ctx, f))
+	}
+	return f, errors.Join(faults...)
+}
+
+// verifyLog compares entry by entry, with their bytes.
+func (w *world) verifyLog(ctx context.Context, f *figures, log stream.LogName, t *truth, partial bool) error {
+	name := stream.StreamName(log, t.partition)
+	got, end, commits, err := w.readLog(ctx, log, t.partition)
+	if err != nil {
+		return err
+	}
+	want := t.logs[log]
+	if partial {
+		want = want[:upTo(want, end)]
+	}
+	f.outputs[log] += len(got)
+	f.commits[log] += commits
+	for i := range min(len(got), len(want)) {
+		if !got[i].equal(want[i]) {
+			return fmt.Errorf("log %s differs from the recomputation at entry %d of %d\n\tgot  %s\n\twant %s", name, i, len(got), got[i], want[i])
+		}
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("log %s holds %d entries through root %d, expected %d", name, len(got), end, len(want))
 	}
 	return nil
 }
 
-// truth is what INGEST says should be: by the folds without a runner, and by a
-// plain reading of the payloads.
-type truth struct {
-	digests digests
-	points  map[schemas.ID]map[int64]float64 // by metric and ts; the first one counts
-	scores  map[schemas.ID][]*schemas.Score
-	alerts  map[schemas.ID]*schemas.AlertEvent
-	roots   int
+func upTo(list []output, root uint64) int {
+	n, _ := slices.BinarySearchFunc(list, root+1, func(o output, r uint64) int {
+		if o.root < r {
+			return -1
+		}
+		return 1
+	})
+	return n
 }
 
-// recompute reads all of INGEST.
-func (w *world) recompute(ctx context.Context) (*truth, error) {
-	t := &truth{digests: digests{}, points: map[schemas.ID]map[int64]float64{}, scores: map[schemas.ID][]*schemas.Score{}, alerts: map[schemas.ID]*schemas.AlertEvent{}}
+// tally is the rows of one metric, whatever their order.
+type tally struct {
+	rows int
+	sum  [2]uint64
+}
+
+func tallies(rows []row, log stream.LogName, upTo [partitions]uint64) map[uuid.UUID]tally {
+	out := map[uuid.UUID]tally{}
+	for _, r := range rows {
+		if r.log != log || r.root > upTo[r.partition] {
+			continue
+		}
+		t := out[r.metric]
+		t.rows++
+		// The place belongs to the row: a right row of a wrong root is wrong.
+		place := uint64(r.partition)<<56 ^ r.root*0x9e3779b97f4a7c15
+		t.sum[0] += r.hash[0] ^ place
+		t.sum[1] += r.hash[1] + place*r.hash[0]
+		out[r.metric] = t
+	}
+	return out
+}
+
+// verifyRows compares a table with the recomputation, metric by metric.
+func (w *world) verifyRows(ctx context.Context, f *figures, log stream.LogName, truths *[partitions]*truth, at *reached) error {
+	rows, err := w.projectedRows(ctx, log)
+	if err != nil {
+		return err
+	}
+	end := at.projected[log]
+	for p := range end {
+		for _, r := range rows {
+			if r.partition == p && r.root > end[p] {
+				end[p] = r.root // projected since the positions were read
+			}
+		}
+		end[p] = min(end[p], truths[p].read)
+	}
+	var all []row
+	for _, t := range truths {
+		all = append(all, t.rows...)
+	}
+	got, want := tallies(rows, log, end), tallies(all, log, end)
+	f.metrics = max(f.metrics, len(want))
+	wrong, example := 0, ""
+	for id := range union(got, want) {
+		if got[id] != want[id] {
+			wrong++
+			example = fmt.Sprintf("metric %s has %d rows, expected %d", id, got[id].rows, want[id].rows)
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("rows of %s in Postgres differ for %d of %d metrics, e.g. %s", log, wrong, len(want), example)
+	}
+	return nil
+}
+
+func union(a, b map[uuid.UUID]tally) map[uuid.UUID]bool {
+	out := map[uuid.UUID]bool{}
+	for id := range a {
+		out[id] = true
+	}
+	for id := range b {
+		out[id] = true
+	}
+	return out
+}
+
+// verifyPoints compares the stored datapoints with the payloads, past every line of
+// the product's decoder and folds.
+func (w *world) verifyPoints(ctx context.Context, truths *[partitions]*truth, partial bool) error {
+	rows, err := w.db.Query(ctx, `SELECT metric_id, (extract(epoch FROM ts) * 1000000)::bigint, value, root, partition FROM datapoint_samples`)
+	if err != nil {
+		return fmt.Errorf("read datapoints: %w", err)
+	}
+	var metric [16]byte
+	var ts, root int64
+	var value float64
+	var p int
+	seen := map[identity]bool{}
+	_, err = pgx.ForEachRow(rows, []any{&metric, &ts, &value, &root, &p}, func() error {
+		id := identity{metric, ts}
+		if seen[id] {
+			return fmt.Errorf("datapoint of metric %s at %d is stored twice", id.metric, ts)
+		}
+		seen[id] = true
+		if want, ok := truths[p].points[id]; !ok || want != (stored{value, uint64(root)}) {
+			return fmt.Errorf("datapoint of metric %s at %d is %v of root %d, the payloads say %+v", id.metric, ts, value, root, want)
+		}
+		return nil
+	})
+	if err != nil || partial {
+		return err
+	}
+	total := 0
+	for _, t := range truths {
+		total += len(t.points)
+	}
+	if len(seen) != total {
+		return fmt.Errorf("%d datapoints are stored, the payloads hold %d", len(seen), total)
+	}
+	return nil
+}
+
+// verifyAcked: what was acknowledged is in INGEST, and verifyPoints has shown that what
+// is in INGEST is stored.
+func (w *world) verifyAcked(f *figures, truths *[partitions]*truth) error {
+	l := w.load
+	f.acked, f.retries = int64(len(l.acked)), l.retries.Load()
+	lost := 0
+	for id, value := range l.acked {
+		found := false
+		for _, t := range truths {
+			if s, ok := t.points[id]; ok && s.value == value {
+				found = true
+			}
+		}
+		if !found {
+			lost++
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d of %d acknowledged points are not stored", lost, len(l.acked))
+	}
+	return nil
+}
+
+// verifyWebhooks: every event to be notified came, nothing else did, and each
+// under one webhook-id, the one that RFC 9562 derives.
+func (w *world) verifyWebhooks(ctx context.Context, f *figures) error {
+	var endpoint [16]byte
+	if err := w.db.QueryRow(ctx, `SELECT endpoint_id FROM webhooks`).Scan(&endpoint); err != nil {
+		return fmt.Errorf("read endpoint: %w", err)
+	}
+	rows, err := w.db.Query(ctx, `SELECT event_id FROM alert_events WHERE notify`)
+	if err != nil {
+		return fmt.Errorf("read alert events: %w", err)
+	}
+	want, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+	if err != nil {
+		return fmt.Errorf("read alert events: %w", err)
+	}
+	in := w.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	f.events, f.requests = len(in.byEvent), in.requests
+	if len(in.refused) > 0 {
+		return fmt.Errorf("%d webhooks were refused by the receiver: %s", len(in.refused), in.refused[0])
+	}
+	if len(want) != len(in.byEvent) {
+		return fmt.Errorf("%d events were received, %d are to be notified", len(in.byEvent), len(want))
+	}
+	for _, id := range want {
+		ids := in.byEvent[uuid.UUID(id).String()]
+		expected := uuid.NewSHA1(uuid.UUID(id), endpoint[:]).String()
+		if len(ids) != 1 || ids[expected] == 0 {
+			return fmt.Errorf("event %s came under the webhook-ids %v, expected %s", uuid.UUID(id), ids, expected)
+		}
+	}
+	return w.verifyPlans(ctx)
+}
+
+// verifyPlans: DELIVERIES plans each webhook once, whoever was killed meanwhile.
+func (w *world) verifyPlans(ctx context.Context) error {
+	planned := map[uuid.UUID]bool{}
 	for p := range partitions {
-		end, err := w.broker.End(ctx, stream.Ingest, p)
+		list, err := w.messages(ctx, stream.StreamName(stream.Deliveries, p), 0)
 		if err != nil {
-			return nil, err
-		}
-		pipe := app.NewPipeline(featurizer.Config{Window: 300 * time.Second, Hop: time.Second})
-		pipe.Each = func(log stream.LogName, root uint64, entry []byte) error {
-			if err := t.keep(entry); err != nil {
-				return err
-			}
-			return t.digests.add(log, root, entry)
-		}
-		var root uint64
-		var entries [][]byte
-		flush := func() error {
-			if root == 0 {
-				return nil
-			}
-			t.roots++
-			return pipe.Root(p, root, entries)
-		}
-		err = w.broker.Scan(ctx, stream.Ingest, p, 0, end, func(r uint64, _ int, entry []byte) error {
-			if r != root {
-				if err := flush(); err != nil {
-					return err
-				}
-				root, entries = r, nil
-			}
-			entries = append(entries, append([]byte(nil), entry...))
-			return t.plain(entry)
-		})
-		if err == nil {
-			err = flush()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("recompute partition %d: %w", p, err)
-		}
-	}
-	return t, nil
-}
-
-func (t *truth) keep(entry []byte) error {
-	switch schemas.KindOf(entry) {
-	case schemas.KindScore, schemas.KindAlertEvent:
-	default:
-		return nil
-	}
-	e := &schemas.Entry{}
-	if err := e.UnmarshalVT(entry); err != nil {
-		return err
-	}
-	if s := e.GetScore(); s != nil {
-		t.scores[schemas.ID(s.MetricId)] = append(t.scores[schemas.ID(s.MetricId)], s)
-	}
-	if a := e.GetAlertEvent(); a != nil {
-		t.alerts[schemas.ID(a.EventId)] = a
-	}
-	return nil
-}
-
-// plain reads a payload with the standard library alone.
-func (t *truth) plain(entry []byte) error {
-	if schemas.KindOf(entry) != schemas.KindBatch {
-		return nil
-	}
-	e := &schemas.Entry{}
-	if err := e.UnmarshalVT(entry); err != nil {
-		return err
-	}
-	for _, s := range e.GetBatch().Slices {
-		var d struct {
-			Device  string `json:"device_external_id"`
-			Metrics []struct {
-				Name  string    `json:"name"`
-				TS    time.Time `json:"ts"`
-				Value float64   `json:"value"`
-			} `json:"metrics"`
-		}
-		if err := json.Unmarshal(s.Json, &d); err != nil {
 			return err
 		}
-		for _, m := range d.Metrics {
-			id := schemas.MetricID(schemas.DeviceID(schemas.ID(e.GetBatch().TenantId), d.Device), m.Name)
-			if t.points[id] == nil {
-				t.points[id] = map[int64]float64{}
+		for _, m := range list {
+			c := &schemas.Commit{}
+			if err := proto.Unmarshal(m.data, c); err != nil {
+				return fmt.Errorf("DELIVERIES_%d: message %d: %w", p, m.seq, err)
 			}
-			if _, ok := t.points[id][m.TS.UnixMicro()]; !ok {
-				t.points[id][m.TS.UnixMicro()] = m.Value
-			}
-		}
-	}
-	return nil
-}
-
-// logs reads all derived logs; a root that stands twice is an error.
-func (w *world) logs(ctx context.Context, logs ...stream.LogName) (digests, error) {
-	d := digests{}
-	for _, log := range logs {
-		for p := range partitions {
-			end, err := w.broker.End(ctx, log, p)
-			if err != nil {
-				return nil, err
-			}
-			last := uint64(0)
-			err = w.broker.Scan(ctx, log, p, 0, end, func(root uint64, index int, entry []byte) error {
-				if root < last || (root == last && index == 0) {
-					return fmt.Errorf("root %d stands twice in %s", root, stream.StreamName(log, p))
+			for _, raw := range c.Facts {
+				e := &schemas.Entry{}
+				if err := proto.Unmarshal(raw, e); err != nil {
+					return fmt.Errorf("DELIVERIES_%d: message %d: %w", p, m.seq, err)
 				}
-				last = root
-				return d.add(log, root, entry)
-			})
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", stream.StreamName(log, p), err)
-			}
-		}
-	}
-	return d, nil
-}
-
-// drained waits until every log and projection has reached the end of INGEST.
-func (w *world) drained(ctx context.Context) error {
-	var last string
-	err := waitFor(ctx, "all stages at the end of INGEST", func() bool {
-		last = w.behind(ctx)
-		return last == ""
-	})
-	if err != nil {
-		return fmt.Errorf("%w (%s)", err, last)
-	}
-	return nil
-}
-
-// behind names a reader that is not at the end yet.
-func (w *world) behind(ctx context.Context) string {
-	positions, err := w.store.Positions(ctx)
-	if err != nil {
-		return err.Error()
-	}
-	for p := range partitions {
-		end, err := w.broker.End(ctx, stream.Ingest, p)
-		if err != nil {
-			return err.Error()
-		}
-		for _, log := range derived {
-			at, err := w.broker.End(ctx, log, p)
-			if err != nil {
-				return err.Error()
-			}
-			if at < end {
-				return fmt.Sprintf("%s is at root %d of %d", stream.StreamName(log, p), at, end)
-			}
-			if positions[log][p] < end {
-				return fmt.Sprintf("the projection of %s is at root %d of %d", stream.StreamName(log, p), positions[log][p], end)
-			}
-		}
-	}
-	return ""
-}
-
-// verify compares everything with everything.
-func (w *world) verify(ctx context.Context, l *loader) (*truth, error) {
-	if err := errors.Join(w.drained(ctx), w.connected(ctx)); err != nil {
-		return nil, err
-	}
-	t, err := w.recompute(ctx)
-	if err != nil {
-		return nil, err
-	}
-	got, err := w.logs(ctx, derived...)
-	if err != nil {
-		return t, err
-	}
-	if err := got.compare(t.digests); err != nil {
-		return t, err
-	}
-	return t, errors.Join(w.verifyRows(ctx, t, l), w.verifyWebhooks(ctx, t))
-}
-
-// verifyRows compares Postgres with the truth, and what was acknowledged with Postgres.
-func (w *world) verifyRows(ctx context.Context, t *truth, l *loader) error {
-	conn, err := pgx.Connect(ctx, w.envOf("EDGEPULSE_DATABASE_OWNER_URL"))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	stored := map[schemas.ID]map[int64]float64{}
-	var id [16]byte
-	var ts time.Time
-	var value float64
-	rows, err := conn.Query(ctx, `SELECT metric_id, ts, value FROM datapoint_samples`)
-	if err != nil {
-		return err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &ts, &value}, func() error {
-		if stored[id] == nil {
-			stored[id] = map[int64]float64{}
-		}
-		if _, ok := stored[id][ts.UnixMicro()]; ok {
-			return fmt.Errorf("datapoint (%s, %s) stands twice", schemas.ID(id), ts)
-		}
-		stored[id][ts.UnixMicro()] = value
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := sameSeries(stored, t.points); err != nil {
-		return fmt.Errorf("datapoints: %w", err)
-	}
-	for p, v := range l.acked {
-		m := schemas.MetricID(schemas.DeviceID(w.tenant, p.device), p.metric)
-		if got, ok := stored[m][p.ts]; !ok || got != v {
-			return fmt.Errorf("acknowledged point %v of %s is not stored", p, m)
-		}
-	}
-	return errors.Join(verifyScores(ctx, conn, t), verifyAlerts(ctx, conn, t))
-}
-
-func sameSeries(got, want map[schemas.ID]map[int64]float64) error {
-	if len(got) != len(want) {
-		return fmt.Errorf("%d metrics, expected %d", len(got), len(want))
-	}
-	for id, series := range want {
-		if len(got[id]) != len(series) {
-			return fmt.Errorf("metric %s has %d rows, expected %d", id, len(got[id]), len(series))
-		}
-		for ts, v := range series {
-			if g, ok := got[id][ts]; !ok || math.Float64bits(g) != math.Float64bits(v) {
-				return fmt.Errorf("metric %s at %d is %v, expected %v", id, ts, g, v)
+				d := e.GetDelivery()
+				if d.GetKind() != schemas.DeliveryKind_DELIVERY_KIND_PLANNED {
+					continue
+				}
+				if id := uuid.UUID(d.WebhookId); planned[id] {
+					return fmt.Errorf("webhook %s was planned twice", id)
+				} else {
+					planned[id] = true
+				}
 			}
 		}
 	}
 	return nil
-}
-
-func verifyScores(ctx context.Context, conn *pgx.Conn, t *truth) error {
-	type row struct {
-		score, alarm, expected, lower, upper float64
-		label, severity                      string
-	}
-	type key struct {
-		metric schemas.ID
-		ts     int64
-		tick   bool
-	}
-	got := map[key]row{}
-	var id [16]byte
-	var ts time.Time
-	var tick bool
-	var r row
-	rows, err := conn.Query(ctx, `SELECT metric_id, ts, tick, score, alarm_score, expected, lower, upper, label, severity FROM anomaly_scores`)
-	if err != nil {
-		return err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &ts, &tick, &r.score, &r.alarm, &r.expected, &r.lower, &r.upper, &r.label, &r.severity}, func() error {
-		k := key{id, ts.UnixMicro(), tick}
-		if _, ok := got[k]; ok {
-			return fmt.Errorf("score %v stands twice", k)
-		}
-		got[k] = r
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	n := 0
-	for m, list := range t.scores {
-		for _, s := range list {
-			n++
-			want := row{s.Score, s.AlarmScore, s.Expected, s.Lower, s.Upper, s.Label.Word(), s.Severity.Word()}
-			if g, ok := got[key{m, s.Ts, s.Tick}]; !ok || g != want {
-				return fmt.Errorf("score of %s at %d is %v, expected %v", m, s.Ts, g, want)
-			}
-		}
-	}
-	if n != len(got) {
-		return fmt.Errorf("%d scores in Postgres, expected %d", len(got), n)
-	}
-	return nil
-}
-
-func verifyAlerts(ctx context.Context, conn *pgx.Conn, t *truth) error {
-	var id [16]byte
-	var state string
-	n := 0
-	rows, err := conn.Query(ctx, `SELECT event_id, state FROM alert_events`)
-	if err != nil {
-		return err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &state}, func() error {
-		n++
-		if a := t.alerts[id]; a == nil || a.State.Word() != state {
-			return fmt.Errorf("alert event %s (%s) is not in the recomputation", schemas.ID(id), state)
-		}
-		return nil
-	})
-	if err == nil && n != len(t.alerts) {
-		err = fmt.Errorf("%d alert events in Postgres, expected %d", n, len(t.alerts))
-	}
-	return err
-}
-
-// verifyWebhooks: every event that is to be notified arrived, under one id.
-func (w *world) verifyWebhooks(ctx context.Context, t *truth) error {
-	want := map[string]bool{}
-	for id, a := range t.alerts {
-		if a.Notify {
-			want[id.String()] = true
-		}
-	}
-	err := waitFor(ctx, "all webhooks", func() bool {
-		n, _ := w.inbox.counts()
-		return n >= len(want)
-	})
-	w.inbox.mu.Lock()
-	defer w.inbox.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("%d of %d webhooks arrived: %w", len(w.inbox.received), len(want), err)
-	}
-	if len(w.inbox.bad) > 0 {
-		return fmt.Errorf("%d webhooks did not verify, the first: %s", len(w.inbox.bad), w.inbox.bad[0])
-	}
-	seen := map[string]string{}
-	for id, event := range w.inbox.events {
-		if other, ok := seen[event]; ok {
-			return fmt.Errorf("event %s came under two webhook-ids, %s and %s", event, other, id)
-		}
-		seen[event] = id
-		if !want[event] {
-			return fmt.Errorf("webhook for event %s, which is not to be notified", event)
-		}
-	}
-	return nil
-}
-
-func (w *world) envOf(name string) string {
-	for i := len(w.env) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(w.env[i], name+"="); ok {
-			return v
-		}
-	}
-	return ""
 }

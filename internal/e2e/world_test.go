@@ -1,327 +1,338 @@
+//go:build unix
+
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
-	"testing"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/edgepulse/edgepulse/internal/app"
-	"github.com/edgepulse/edgepulse/internal/client"
 	"github.com/edgepulse/edgepulse/internal/embedded"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// world is a deployment as processes of its own: one broker, one gateway, two
-// owners of every partition of every stage, two projectors, a deliverer, an archiver.
-type world struct {
-	dir      string
-	binary   string
-	env      []string
-	faults   []string // environment of the stages only
-	postgres *embedded.Postgres
-	store    *store.Store
-	broker   *stream.Broker
-	api      *client.Client
-	tenant   schemas.ID
-	inbox    *inbox
-
-	mu    sync.Mutex
-	procs map[string]*proc
-}
-
-// proc is one process and how to start it again.
-type proc struct {
-	name string
-	args []string
-	env  []string
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
 const partitions = 4
 
-var stageNames = []string{"normaliser", "featurizer", "scorer", "alerter"}
-
-// owners are the processes that the nemesis may kill.
-func owners() []string {
-	var out []string
-	for _, s := range append(append([]string{}, stageNames...), "projector") {
-		out = append(out, s+"-0", s+"-1")
-	}
-	return append(out, "deliverer-0", "archiver-0")
+// dose says how big a world is and what is done to it.
+type dose struct {
+	seed        uint64
+	owners      int // of every stage, each with all partitions
+	points      int
+	devices     int
+	kills       int // SIGKILL of anything but the broker
+	stops       int // SIGSTOP, later SIGCONT
+	brokerKills int
+	fault       string // rule switched off in the stages
+	lostAcks    float64
+	stall       time.Duration // without progress for so long the run has failed
 }
 
-var build struct {
-	once sync.Once
-	path string
-	err  error
+// world is a deployment: a broker, a database and one process per stage.
+type world struct {
+	dose
+	rng       *rand.Rand
+	dir       string
+	binary    string
+	env       []string
+	broker    *process
+	gateway   *process
+	stages    []*process
+	cfg       app.Config
+	store     *store.Store
+	db        *pgx.Conn
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	inspect   *stream.Broker
+	tenant    schemas.ID
+	url, key  string
+	inbox     *inbox
+	load      *load
+	metricsAt map[string]string // address of /metrics by process
+	say       func(string, ...any)
 }
 
-// productBinary builds the product with the switches of faults_on.go, once.
-func productBinary() (string, error) {
-	build.once.Do(func() {
-		dir, err := os.MkdirTemp("", "edgepulse-e2e-bin-")
-		if err != nil {
-			build.err = err
+var postgres struct {
+	once   sync.Once
+	dir    string
+	server *embedded.Postgres
+	err    error
+	count  atomic.Int64
+}
+
+// startPostgres starts the one server that all worlds of this test process share.
+func startPostgres() (*embedded.Postgres, error) {
+	p := &postgres
+	p.once.Do(func() {
+		// Not under t.TempDir: its folders are closed to the user that the server runs as.
+		if p.dir, p.err = os.MkdirTemp("", "epe"); p.err != nil {
 			return
 		}
-		build.path = filepath.Join(dir, "edgepulse")
-		out, err := exec.Command("go", "build", "-tags", "faultinject", "-o", build.path, "../../cmd/edgepulse").CombinedOutput()
-		if err != nil {
-			build.err = fmt.Errorf("build the binary: %w\n%s", err, out)
+		if p.err = os.Chmod(p.dir, 0o711); p.err != nil {
+			return
 		}
+		p.server, p.err = embedded.StartPostgres(context.Background(), embedded.PostgresOptions{
+			Dir: p.dir, BinDir: os.Getenv("EDGEPULSE_PG_BIN"), NoDownload: true,
+			// No test here cuts the power of the database: what is killed is those who write to it.
+			Settings: map[string]string{"fsync": "off", "max_connections": "300"},
+		})
 	})
-	return build.path, build.err
+	return p.server, p.err
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if build.path != "" {
-		_ = os.RemoveAll(filepath.Dir(build.path))
+func stopPostgres() {
+	if postgres.server != nil {
+		_ = postgres.server.Stop()
 	}
-	os.Exit(code)
+	if postgres.dir != "" {
+		_ = os.RemoveAll(postgres.dir)
+	}
 }
 
-// newWorld starts everything; lostAcks is the share of commit acknowledgements
-// that the stages throw away, mutants the rules they have switched off.
-func newWorld(t *testing.T, ctx context.Context, lostAcks float64, mutants string) *world {
-	t.Helper()
-	bin, err := productBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{dir: t.TempDir(), binary: bin, procs: map[string]*proc{}}
-	if err := os.Chmod(w.dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	openParents(t, w.dir)
-	t.Cleanup(w.close)
-	if w.postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: filepath.Join(w.dir, "postgres"), NoDownload: true}); err != nil {
-		if os.Getenv("EDGEPULSE_TEST_STRICT") == "" && strings.Contains(err.Error(), embedded.ErrNoPostgres.Error()) {
-			t.Skip("no PostgreSQL binaries: install postgresql, or set EDGEPULSE_PG_BIN")
+var errNoPostgres = embedded.ErrNoPostgres
+
+// newWorld starts a deployment in dir, with a rule and a webhook in force.
+func newWorld(ctx context.Context, dir string, d dose, say func(string, ...any)) (w *world, err error) {
+	w = &world{dose: d, rng: rand.New(rand.NewPCG(d.seed, 1)), dir: dir, metricsAt: map[string]string{}, say: say}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, w.tails())
+			w.close()
 		}
-		t.Fatal(err)
+	}()
+	if w.binary, err = buildBinary(binDir); err != nil {
+		return nil, err
 	}
-	w.inbox = newInbox(t)
-	w.configure(t, ctx, lostAcks, mutants)
-	w.startAll(t, ctx)
-	return w
-}
-
-// openParents lets the user that Postgres runs as pass the test's folders.
-func openParents(t *testing.T, dir string) {
-	for d := filepath.Dir(dir); strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
+	if err := w.database(ctx); err != nil {
+		return nil, err
+	}
+	natsPort, apiPort := freePort(), freePort()
+	w.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://e2e:e2e@127.0.0.1:%d", natsPort), Partitions: partitions, Replicas: 1,
+		MaxBytes: 3 << 30, Timeout: 5 * time.Second}
+	w.url = fmt.Sprintf("http://127.0.0.1:%d", apiPort)
+	w.inbox = newInbox()
+	w.environment(apiPort)
+	w.broker = w.process("nats", "nats", "nats", "--dir", w.natsDir(), "--port", fmt.Sprint(natsPort), "--user", "e2e", "--password", "e2e",
+		"--max-bytes", fmt.Sprint(4<<30))
+	w.gateway = w.process("gateway", "gateway", "gateway")
+	for _, stage := range []string{"normaliser", "featurizer", "scorer", "alerter", "projector"} {
+		for i := range max(d.owners, 1) {
+			w.stages = append(w.stages, w.process(fmt.Sprintf("%s-%c", stage, 'a'+i), stage, stage))
 		}
 	}
+	w.stages = append(w.stages, w.process("deliverer", "deliverer", "deliverer"), w.process("archiver", "archiver", "archiver"))
+	if err := w.startBroker(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.startStages(ctx); err != nil {
+		return nil, err
+	}
+	if w.load, err = newLoad(w); err != nil {
+		return nil, err
+	}
+	return w, w.load.configure(ctx)
 }
 
-func (w *world) configure(t *testing.T, ctx context.Context, lostAcks float64, mutants string) {
-	t.Helper()
-	secret := strings.Repeat("a5", 32)
-	natsPort, apiPort := freePort(t), freePort(t)
-	owner, err := store.EnsureDatabase(ctx, w.postgres.SuperuserDSN("postgres"), "edgepulse")
+func (w *world) database(ctx context.Context) error {
+	pg, err := startPostgres()
 	if err != nil {
-		t.Fatal(err)
+		return err
+	}
+	name := fmt.Sprintf("world_%d", postgres.count.Add(1))
+	owner, err := store.EnsureDatabase(ctx, pg.SuperuserDSN("postgres"), name)
+	if err != nil {
+		return err
 	}
 	if err := store.Migrate(ctx, store.MigrateConfig{OwnerDSN: owner, WriterPassword: "w", AppPassword: "a"}); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	cfg := app.Config{SecretKey: secret}
-	cfg.Gateway.Pepper = secret
-	cfg.Database = app.Database{OwnerURL: owner, WriterURL: w.postgres.DSN(store.WriterRole, "w", "edgepulse"), AppURL: w.postgres.DSN(store.AppRole, "a", "edgepulse")}
-	cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://e:e@127.0.0.1:%d", natsPort), Partitions: partitions, Replicas: 1, MaxBytes: 4 << 30, Timeout: 10 * time.Second}
-	if w.store, err = app.OpenStore(ctx, &cfg); err != nil {
-		t.Fatal(err)
+	secret := strings.Repeat("5a", 32) // a test keeps no secret
+	w.cfg.SecretKey, w.cfg.Gateway.Pepper = secret, secret
+	w.cfg.Database = app.Database{OwnerURL: owner, WriterURL: pg.DSN(store.WriterRole, "w", name), AppURL: pg.DSN(store.AppRole, "a", name)}
+	if w.store, err = app.OpenStore(ctx, &w.cfg); err != nil {
+		return err
 	}
-	tenant, err := w.store.CreateTenant(ctx, "e2e")
+	if w.db, err = pgx.Connect(ctx, owner); err != nil {
+		return fmt.Errorf("connect to database: %w", err)
+	}
+	tenant, err := w.store.CreateTenant(ctx, "proof")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	w.tenant = tenant.ID
-	key, _, err := w.store.CreateKey(ctx, tenant.ID, []string{"ingest", "backfill", "read", "admin"}, store.KeyOptions{})
-	if err != nil {
-		t.Fatal(err)
+	w.key, _, err = w.store.CreateKey(ctx, tenant.ID, []string{"ingest", "read", "admin"}, store.KeyOptions{})
+	return err
+}
+
+func (w *world) environment(apiPort int) {
+	own := []string{"EDGEPULSE_NATS_URL=" + w.cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", partitions),
+		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", w.cfg.NATS.MaxBytes),
+		// An answer that a killed broker owes is waited for this long.
+		"EDGEPULSE_NATS_TIMEOUT=2s", "EDGEPULSE_APPEND_TIMEOUT=2s",
+		"EDGEPULSE_DATABASE_OWNER_URL=" + w.cfg.Database.OwnerURL, "EDGEPULSE_DATABASE_WRITER_URL=" + w.cfg.Database.WriterURL,
+		"EDGEPULSE_DATABASE_APP_URL=" + w.cfg.Database.AppURL,
+		"EDGEPULSE_ARCHIVE_URL=file://" + filepath.Join(w.dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://" + w.snapshotDir(),
+		// Owners that live for a second must have had the time for a snapshot, and one that is frozen for a moment must find that it was overtaken.
+		"EDGEPULSE_SNAPSHOT_EVERY=150ms", "EDGEPULSE_SNAPSHOT_LOAD=1", "EDGEPULSE_TAKEOVER=200ms",
+		"EDGEPULSE_PEPPER=" + w.cfg.Gateway.Pepper, "EDGEPULSE_SECRET_KEY=" + w.cfg.SecretKey,
+		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort), "EDGEPULSE_CLOCK=sim", "EDGEPULSE_WEBHOOK_ALLOW=127.0.0.0/8",
+		"EDGEPULSE_DATA=" + filepath.Join(w.dir, "none")}
+	if w.lostAcks > 0 {
+		own = append(own, fmt.Sprint("EDGEPULSE_FAULT_LOST_ACKS=", w.lostAcks))
 	}
-	url := fmt.Sprintf("http://127.0.0.1:%d", apiPort)
-	if w.api, err = client.New(url, key); err != nil {
-		t.Fatal(err)
+	if w.fault != "" {
+		own = append(own, "EDGEPULSE_FAULTS="+w.fault)
 	}
-	w.env = append(os.Environ(), "EDGEPULSE_NATS_URL="+cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", partitions),
-		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", cfg.NATS.MaxBytes),
-		"EDGEPULSE_DATABASE_OWNER_URL="+cfg.Database.OwnerURL, "EDGEPULSE_DATABASE_WRITER_URL="+cfg.Database.WriterURL, "EDGEPULSE_DATABASE_APP_URL="+cfg.Database.AppURL,
-		"EDGEPULSE_ARCHIVE_URL=file://"+filepath.Join(w.dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://"+filepath.Join(w.dir, "state"),
-		"EDGEPULSE_PEPPER="+secret, "EDGEPULSE_SECRET_KEY="+secret, "EDGEPULSE_CLOCK=sim", "EDGEPULSE_WEBHOOK_ALLOW=127.0.0.1/32",
-		"EDGEPULSE_SNAPSHOT_EVERY=300ms", "EDGEPULSE_SNAPSHOT_LOAD=1",
-		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort), "EDGEPULSE_DATA="+filepath.Join(w.dir, "none"))
-	w.faults = []string{fmt.Sprint("EDGEPULSE_FAULT_LOST_ACKS=", lostAcks), "EDGEPULSE_FAULTS=" + mutants}
-	w.procs["nats"] = &proc{name: "nats", args: []string{"nats", "--dir", filepath.Join(w.dir, "nats"), "--port", fmt.Sprint(natsPort), "--user", "e", "--password", "e"}}
-	w.procs["gateway"] = &proc{name: "gateway", args: []string{"gateway"}}
-	for _, name := range owners() {
-		stage, _, _ := strings.Cut(name, "-")
-		w.procs[name] = &proc{name: name, args: []string{stage}, env: w.faults}
-	}
-	w.start(t, "nats")
-	if w.broker, err = stream.Connect(cfg.NATS, "e2e", nil, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.broker.WaitConnected(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.broker.Provision(ctx); err != nil {
-		t.Fatal(err)
-	}
-	w.start(t, "gateway")
-	until(t, ctx, "the gateway is ready", func() bool {
-		resp, err := http.Get(url + "/v1/ready")
-		if err != nil {
-			return false
+	// Nothing of the caller's own settings may reach the children.
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "EDGEPULSE_") && !strings.HasPrefix(kv, "DATABASE_URL=") {
+			w.env = append(w.env, kv)
 		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+	}
+	w.env = append(w.env, own...)
+}
+
+func (w *world) process(name, stage string, args ...string) *process {
+	env := w.env
+	if name != "nats" && name != "gateway" {
+		addr := fmt.Sprintf("127.0.0.1:%d", freePort())
+		w.metricsAt[name] = "http://" + addr + "/metrics"
+		env = append(env[:len(env):len(env)], "EDGEPULSE_METRICS_ADDR="+addr)
+	}
+	return &process{name: name, stage: stage, binary: w.binary, args: args, env: env, log: filepath.Join(w.dir, name+".log")}
+}
+
+func (w *world) natsDir() string     { return filepath.Join(w.dir, "nats") }
+func (w *world) snapshotDir() string { return filepath.Join(w.dir, "state") }
+
+// startBroker starts the broker and waits until it answers. The test's own
+// connection outlives restarts.
+func (w *world) startBroker(ctx context.Context) (err error) {
+	if err := w.broker.start(); err != nil {
+		return err
+	}
+	if w.nc == nil {
+		if w.nc, err = nats.Connect(w.cfg.NATS.URL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+			nats.RetryOnFailedConnect(true), nats.ReconnectBufSize(-1)); err != nil {
+			return fmt.Errorf("connect to broker: %w", err)
+		}
+		if w.js, err = jetstream.New(w.nc, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {
+			return fmt.Errorf("open JetStream: %w", err)
+		}
+		if w.inspect, err = stream.Connect(w.cfg.NATS, "e2e", nil, slog.New(slog.DiscardHandler)); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return poll(ctx, "the broker answers", func() (bool, error) {
+		if !w.nc.IsConnected() {
+			return false, w.broker.died
+		}
+		_, err := w.js.AccountInfo(ctx)
+		return err == nil, nil
 	})
 }
 
-func (w *world) startAll(t *testing.T, _ context.Context) {
-	for _, name := range owners() {
-		w.start(t, name)
+// startStages starts gateway and stages and waits until the way in is open.
+func (w *world) startStages(ctx context.Context) error {
+	if err := w.gateway.start(); err != nil {
+		return err
+	}
+	for _, p := range w.stages {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	return poll(ctx, "the gateway is ready", func() (bool, error) {
+		resp, err := http.Get(w.url + "/v1/ready")
+		if err != nil {
+			return false, w.gateway.died
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode == http.StatusOK, nil
+	})
+}
+
+// stopStages ends gateway and stages in an orderly way, all at once.
+func (w *world) stopStages() {
+	var wg sync.WaitGroup
+	for _, p := range w.all() {
+		if p != w.broker {
+			wg.Go(p.stop)
+		}
+	}
+	wg.Wait()
+}
+
+func (w *world) all() []*process {
+	all := append([]*process{}, w.stages...)
+	if w.gateway != nil {
+		all = append(all, w.gateway, w.broker)
+	}
+	return all
+}
+
+func (w *world) close() {
+	for _, p := range w.all() {
+		p.kill()
+	}
+	if w.inspect != nil {
+		w.inspect.Close()
+	}
+	if w.nc != nil {
+		w.nc.Close()
+	}
+	if w.db != nil {
+		_ = w.db.Close(context.Background())
+	}
+	if w.store != nil {
+		w.store.Close()
+	}
+	if w.inbox != nil {
+		w.inbox.close()
 	}
 }
 
-func (w *world) stopOwners() {
-	for _, name := range owners() {
-		w.kill(name)
+// tails are the ends of all logs, for a run that failed.
+func (w *world) tails() string {
+	var b bytes.Buffer
+	for _, p := range w.all() {
+		fmt.Fprintf(&b, "--- %s\n%s\n", p.name, p.tail(1500))
 	}
+	return b.String()
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
+// freePort asks the system for a port. Somebody may take it before the child
+// does; the child then ends and the run says so.
+func freePort() int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		panic("find a port: " + err.Error()) // a machine without loopback can't run these tests
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// start runs a process; its log goes on in the same file.
-func (w *world) start(t *testing.T, name string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	p := w.procs[name]
-	f, err := os.OpenFile(w.logFile(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer f.Close()
-	cmd := exec.Command(w.binary, p.args...)
-	cmd.Env = append(append([]string{}, w.env...), p.env...)
-	cmd.Stdout, cmd.Stderr = f, f
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	dieWithParent(cmd)
-	if err := cmd.Start(); err != nil {
-		t.Error(err)
-		return
-	}
-	p.cmd, p.done = cmd, make(chan struct{})
-	go func(done chan struct{}) {
-		_ = cmd.Wait() // a killed process ends with an error
-		close(done)
-	}(p.done)
-}
-
-// kill is SIGKILL, and waits until the process is gone.
-func (w *world) kill(name string) {
-	w.mu.Lock()
-	p := w.procs[name]
-	w.mu.Unlock()
-	if p.cmd == nil {
-		return
-	}
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.done
-}
-
-func (w *world) signal(name string, s syscall.Signal) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if p := w.procs[name]; p.cmd != nil {
-		_ = p.cmd.Process.Signal(s) // it may have ended by itself
-	}
-}
-
-func (w *world) logFile(name string) string { return filepath.Join(w.dir, name+".log") }
-
-// said tells whether a process has written a text.
-func (w *world) said(name, text string) bool {
-	b, _ := os.ReadFile(w.logFile(name)) // not there yet = not said
-	return strings.Contains(string(b), text)
-}
-
-// tails is the end of every log, for a failure.
-func (w *world) tails() string {
-	var b strings.Builder
-	for name := range w.procs {
-		text, _ := os.ReadFile(w.logFile(name))
-		if len(text) > 1500 {
-			text = text[len(text)-1500:]
-		}
-		fmt.Fprintf(&b, "--- %s\n%s\n", name, text)
-	}
-	return b.String()
-}
-
-// command runs an operator's command of the product.
-func (w *world) command(args ...string) (string, error) {
-	cmd := exec.Command(w.binary, args...)
-	cmd.Env = w.env
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-func (w *world) close() {
-	w.stopOwners()
-	w.kill("gateway")
-	w.kill("nats")
-	if w.broker != nil {
-		w.broker.Close()
-	}
-	if w.store != nil {
-		w.store.Close()
-	}
-	if w.postgres != nil {
-		_ = w.postgres.Stop()
-	}
-}
-
-func until(t *testing.T, ctx context.Context, what string, ok func() bool) {
-	t.Helper()
-	if err := waitFor(ctx, what, ok); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func waitFor(ctx context.Context, what string, ok func() bool) error {
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited for: %s: %w", what, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
-}
+var errStalled = errors.New("no progress")

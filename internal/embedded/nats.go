@@ -104,7 +104,7 @@ func (n *NATS) serverOptions(o NATSOptions) *server.Options {
 		StoreDir:           o.StoreDir,
 		JetStreamMaxStore:  o.MaxFileStore,
 		JetStreamMaxMemory: 64 << 20, // all logs are files
-		SyncAlways:         true,
+		SyncAlways:         !faultNoSync,
 		MaxPayload:         o.MaxPayload,
 	}
 	if opts.ServerName == "" {

@@ -33,7 +33,7 @@ func TestKeysFromBirthToEnd(t *testing.T) {
 	}
 	rec, err := db.LookupKey(ctx, id)
 	if err != nil || rec.TenantID != w.tenant || !apikey.Verify(db.Config.Pepper, secret, rec.Hash) ||
-		!slices.Equal(rec.Scopes, key.Scopes) || rec.PepperVersion != 1 || !rec.ExpiresAt.Equal(expires) || rec.RevokedAt != nil || rec.TenantDisabled {
+		!slices.Equal(rec.Scopes, key.Scopes) || rec.PepperVersion != 1 || !rec.ExpiresAt.Equal(expires) || rec.RevokedAt != nil || rec.DisabledAt != nil || len(rec.EdgeHash) != 32 {
 		t.Fatalf("record %+v, %v", rec, err)
 	}
 	if bytes.Contains(rec.Hash, secret) {
@@ -45,7 +45,7 @@ func TestKeysFromBirthToEnd(t *testing.T) {
 	if err := errors.Join(db.RevokeKey(ctx, w.tenant, id), db.DisableTenant(ctx, w.tenant, true)); err != nil {
 		t.Fatal(err)
 	}
-	if rec, err = db.LookupKey(ctx, id); err != nil || rec.RevokedAt == nil || !rec.TenantDisabled {
+	if rec, err = db.LookupKey(ctx, id); err != nil || rec.RevokedAt == nil || rec.DisabledAt == nil {
 		t.Fatalf("after: %+v, %v", rec, err)
 	}
 	if _, err := db.LookupKey(ctx, "nosuchkey234"); !errors.Is(err, store.ErrNotFound) {

@@ -50,7 +50,7 @@ func (s *Store) ListDevices(ctx context.Context, tenant schemas.ID, pr api.PageR
 		q.add(" AND (d.first_seen, d.device_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
 	q.add(" ORDER BY d.first_seen DESC, d.device_id DESC")
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		if out, err = collect(ctx, tx, &q, p, scanDevice); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (s *Store) ListMetrics(ctx context.Context, tenant schemas.ID, pr api.PageR
 		q.add(" AND (m.first_seen, m.metric_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
 	q.add(" ORDER BY m.first_seen DESC, m.metric_id DESC")
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		if out, err = collect(ctx, tx, &q, p, scanMetric); err != nil || !f.Summary {
 			return err
 		}
@@ -110,7 +110,7 @@ func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, 
 		return api.Metric{}, fmt.Errorf("find metric: %w", err)
 	}
 	list := make([]api.Metric, 1)
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, metricColumns+` WHERE m.tenant_id = $1 AND m.metric_id = $2`, uuidOf(tenant), uuidOf(id))
 		if list[0], err = scanMetric(row, &cursor{}); err != nil {
 			return orNotFound(err)
@@ -121,6 +121,19 @@ func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, 
 		return api.Metric{}, fmt.Errorf("find metric: %w", err)
 	}
 	return list[0], nil
+}
+
+// MetricNames finds how a metric and its device are called.
+func (s *Store) MetricNames(ctx context.Context, tenant, metric schemas.ID) (device, name string, err error) {
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		m, err := scanMetric(tx.QueryRow(ctx, metricColumns+` WHERE m.tenant_id = $1 AND m.metric_id = $2`, uuidOf(tenant), uuidOf(metric)), &cursor{})
+		device, name = m.DeviceExternalID, m.Name
+		return orNotFound(err)
+	})
+	if err != nil {
+		return "", "", fmt.Errorf("name metric: %w", err)
+	}
+	return device, name, nil
 }
 
 // containing is the pattern of texts that hold s.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // Alerts by their latest event. The pages are ordered by the opening, which does
@@ -17,7 +18,8 @@ import (
 // FoldedFilter narrows ListAlerts; empty fields do not.
 type FoldedFilter struct {
 	State       string // open, resolved
-	MinSeverity string // of the latest event
+	MinSeverity string // of the latest event, as Label
+	Label       string
 	MetricID    string
 	DeviceID    string
 }
@@ -42,6 +44,9 @@ func (s *Store) ListAlerts(ctx context.Context, tenant schemas.ID, f FoldedFilte
 	}
 	if f.MinSeverity != "" {
 		q.add(" AND a.severity = ANY(?)", severitiesFrom(f.MinSeverity))
+	}
+	if f.Label != "" {
+		q.add(" AND a.label = ?", f.Label)
 	}
 	for _, c := range []struct{ column, text string }{{"a.metric_id", f.MetricID}, {"a.device_id", f.DeviceID}} {
 		if c.text == "" {
@@ -130,6 +135,31 @@ func historyOf(ctx context.Context, tx pgx.Tx, tenant, alert schemas.ID) ([]api.
 	return list, rows.Err()
 }
 
+// AlertsFrom returns alert events of a partition from a root on, without the
+// first skip of them, by root, event time, alert and ordinal. through is how far
+// the projection certainly was: every event up to that root is among them, or
+// beyond the limit.
+func (s *Store) AlertsFrom(ctx context.Context, tenant schemas.ID, partition int, root uint64, skip, limit int) (events []api.AlertEvent, through uint64, err error) {
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		var done int64 // asked first: what is committed in between is only more
+		if err := tx.QueryRow(ctx, `SELECT projected_root($1, $2)`, string(stream.Alerts), partition).Scan(&done); err != nil {
+			return err
+		}
+		through = uint64(done)
+		rows, err := tx.Query(ctx, alertColumns+` WHERE tenant_id = $1 AND partition = $2 AND root >= $3
+			ORDER BY root, ts, alert_id, ordinal LIMIT $4 OFFSET $5`, uuidOf(tenant), partition, int64(root), limit, skip)
+		if err != nil {
+			return err
+		}
+		events, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.AlertEvent, error) { return scanAlert(r, &cursor{}) })
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read alerts of partition %d from root %d: %w", partition, root, err)
+	}
+	return events, through, nil
+}
+
 func scanFolded(r pgx.Row, c *cursor) (api.Alert, error) {
 	var a api.Alert
 	var err error
@@ -139,13 +169,44 @@ func scanFolded(r pgx.Row, c *cursor) (api.Alert, error) {
 	return a, err
 }
 
-// withMore scans columns behind those that a scan function knows.
-type withMore struct {
-	pgx.Row
-	more []any
+// ListDeliveries lists the attempts to deliver to an endpoint, the newest first.
+func (s *Store) ListDeliveries(ctx context.Context, tenant schemas.ID, webhookID string, pr api.PageRequest) (api.Page[api.EndpointDelivery], error) {
+	var out api.Page[api.EndpointDelivery]
+	p, err := readPage("deliveries", pr, maxLimit)
+	if err != nil {
+		return out, err
+	}
+	if _, err := s.Webhook(ctx, tenant, webhookID); err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	endpoint, err := parseID(webhookID)
+	if err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	var q query
+	q.add(`SELECT coalesce(e.alert_id::text, ''), coalesce(e.state, ''), coalesce(e.severity, ''), coalesce(e.label, ''),
+		  coalesce(e.device_external_id, ''), coalesce(e.metric_name, ''), d.*
+		FROM (`+deliveryColumns+` WHERE tenant_id = ? AND endpoint_id = ? AND kind = 'attempted'`, uuidOf(tenant), uuidOf(endpoint))
+	if p.after != nil {
+		q.add(" AND (at, webhook_id, attempt) < (?, ?, ?)", p.after.time(), uuidOf(p.id), p.after.Root)
+	}
+	q.add(` ORDER BY at DESC, webhook_id DESC, attempt DESC LIMIT ?) d
+		LEFT JOIN alert_events e ON e.tenant_id = ? AND e.event_id = d.event_id ORDER BY d.at DESC, d.webhook_id DESC, d.attempt DESC`,
+		p.limit+1, uuidOf(tenant))
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		out, err = collect(ctx, tx, &q, p, func(r pgx.Row, c *cursor) (v api.EndpointDelivery, err error) {
+			event, d, err := scanDelivery(withFirst{r, []any{&v.AlertID, &v.State, &v.Severity, &v.Label, &v.DeviceExternalID, &v.MetricName}})
+			v.Delivery, v.EventID = d, event.String()
+			*c = cursor{List: "deliveries", TS: d.At.UnixMicro(), ID: d.WebhookID, Root: int64(d.Attempt)}
+			return v, err
+		})
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("list deliveries: %w", err)
+	}
+	return out, nil
 }
-
-func (w withMore) Scan(dest ...any) error { return w.Row.Scan(append(dest, w.more...)...) }
 
 const deliveryColumns = `SELECT event_id, webhook_id, endpoint_id, kind, attempt, at, outcome, status, error, next_at FROM webhook_deliveries`
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/apikey"
+	"github.com/edgepulse/edgepulse/schemas/edge"
 )
 
 // Scopes of API keys.
@@ -54,14 +55,15 @@ type KeyOptions struct {
 
 // KeyRecord is what the gateway checks a key against.
 type KeyRecord struct {
-	KeyID          string
-	TenantID       schemas.ID
-	Hash           []byte // apikey.Hash under the pepper of PepperVersion
-	PepperVersion  int
-	Scopes         []string
-	ExpiresAt      *time.Time
-	RevokedAt      *time.Time
-	TenantDisabled bool
+	KeyID         string
+	TenantID      schemas.ID
+	Hash          []byte // apikey.Hash under the pepper of PepperVersion
+	PepperVersion int
+	Scopes        []string
+	ExpiresAt     *time.Time
+	RevokedAt     *time.Time
+	DisabledAt    *time.Time // of the tenant
+	EdgeHash      []byte     // edge.Hash; nil for a key made before there was one
 }
 
 // CreateTenant makes a tenant on the default plan. ErrConflict: the name is taken.
@@ -147,14 +149,19 @@ func (s *Store) CreateKey(ctx context.Context, tenant schemas.ID, keyScopes []st
 		}
 	}
 	plaintext, keyID, hash := apikey.New(o.Env, s.cfg.Pepper)
+	_, secret, err := apikey.Parse(plaintext)
+	if err != nil {
+		return "", Key{}, fmt.Errorf("create key: %w", err)
+	}
 	k = Key{KeyID: keyID, TenantID: tenant, Name: o.Name, Env: o.Env, Scopes: keyScopes}
 	if !o.ExpiresAt.IsZero() {
 		k.ExpiresAt = &o.ExpiresAt
 	}
 	err = within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `INSERT INTO api_keys (key_id, tenant_id, name, env, hash, pepper_version, scopes, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING created_at`,
-			keyID, uuidOf(tenant), o.Name, o.Env, hash, s.cfg.PepperVersion, keyScopes, k.ExpiresAt).Scan(&k.CreatedAt)
+		err := tx.QueryRow(ctx, `INSERT INTO api_keys (key_id, tenant_id, name, env, hash, pepper_version, scopes, expires_at, edge_hash)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING created_at`,
+			keyID, uuidOf(tenant), o.Name, o.Env, hash, s.cfg.PepperVersion, keyScopes, k.ExpiresAt,
+			edge.Hash(s.cfg.Pepper, secret)).Scan(&k.CreatedAt)
 		if isCode(err, "23503") { // foreign_key_violation
 			return ErrNotFound
 		}
@@ -177,9 +184,9 @@ func (s *Store) LookupKey(ctx context.Context, keyID string) (KeyRecord, error) 
 	}
 	var k KeyRecord
 	var tenant pgtype.UUID
-	err := s.app.QueryRow(ctx, `SELECT key_id, tenant_id, hash, pepper_version, scopes, expires_at, revoked_at, tenant_disabled
+	err := s.app.QueryRow(ctx, `SELECT key_id, tenant_id, hash, pepper_version, scopes, expires_at, revoked_at, disabled_at, edge_hash
 		FROM lookup_api_key($1)`, keyID).
-		Scan(&k.KeyID, &tenant, &k.Hash, &k.PepperVersion, &k.Scopes, &k.ExpiresAt, &k.RevokedAt, &k.TenantDisabled)
+		Scan(&k.KeyID, &tenant, &k.Hash, &k.PepperVersion, &k.Scopes, &k.ExpiresAt, &k.RevokedAt, &k.DisabledAt, &k.EdgeHash)
 	if err != nil {
 		return KeyRecord{}, fmt.Errorf("look up key: %w", orNotFound(err))
 	}

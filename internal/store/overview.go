@@ -22,7 +22,7 @@ const (
 // received_at is compared with it.
 func (s *Store) Overview(ctx context.Context, tenant schemas.ID, now time.Time, hours int) (api.Overview, error) {
 	out := api.Overview{Now: utc(now)}
-	err := s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err := s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		for _, part := range []func(context.Context, pgx.Tx, schemas.ID, *api.Overview) error{
 			overviewCounts, overviewMinutes, overviewSilent, overviewWorst,
 		} {
@@ -78,7 +78,7 @@ func overviewSilent(ctx context.Context, tx pgx.Tx, tenant schemas.ID, out *api.
 		JOIN metrics m ON m.metric_id = z.metric_id AND m.tenant_id = $1
 		LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = $1
 		JOIN `+lastPoint+` p ON p.root <= z.root
-		ORDER BY p.ts, m.metric_id LIMIT $3`, uuidOf(tenant), out.Now.Add(-silentRepeat), silentListed)
+		ORDER BY p.ts, m.metric_id LIMIT $2`, uuidOf(tenant), silentListed, out.Now.Add(-silentRepeat))
 	if err != nil {
 		return err
 	}
@@ -94,11 +94,8 @@ func overviewSilent(ctx context.Context, tx pgx.Tx, tenant schemas.ID, out *api.
 }
 
 func overviewWorst(ctx context.Context, tx pgx.Tx, tenant schemas.ID, out *api.Overview) error {
-	rows, err := tx.Query(ctx, metricColumns+` JOIN (SELECT metric_id, count(*) AS n,
-		  max(CASE severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END) AS worst, max(alarm_score) AS alarm
-		  FROM anomaly_rows WHERE tenant_id = $1 AND severity <> 'none' AND ts > $2 GROUP BY metric_id
-		  ORDER BY worst DESC, n DESC, alarm DESC, metric_id LIMIT $3) a ON a.metric_id = m.metric_id
-		WHERE m.tenant_id = $1 ORDER BY a.worst DESC, a.n DESC, a.alarm DESC, m.metric_id`,
+	rows, err := tx.Query(ctx, metricColumns+` JOIN `+anomalousMetrics+` a ON a.metric_id = m.metric_id
+		WHERE m.tenant_id = $1 ORDER BY a.worst DESC, a.n DESC, a.alarm DESC, m.metric_id LIMIT $3`,
 		uuidOf(tenant), out.Now.Add(-24*time.Hour), worstMetrics)
 	if err != nil {
 		return err
@@ -116,9 +113,8 @@ func overviewHours(ctx context.Context, tx pgx.Tx, tenant schemas.ID, hours int,
 	for i := range out.AnomaliesPerHour {
 		out.AnomaliesPerHour[i].Hour = first.Add(time.Duration(i) * time.Hour)
 	}
-	rows, err := tx.Query(ctx, `SELECT floor(extract(epoch FROM ts - $2) / 3600)::int, label, count(*) FROM anomaly_rows
-		WHERE tenant_id = $1 AND severity <> 'none' AND ts >= $2 AND ts < $3 GROUP BY 1, 2`,
-		uuidOf(tenant), first, first.Add(time.Duration(hours)*time.Hour))
+	rows, err := tx.Query(ctx, `SELECT floor(extract(epoch FROM ts - $2) / 3600)::int, label, count(*) FROM `+anomalyRows+` r
+		WHERE begins AND ts < $3 GROUP BY 1, 2`, uuidOf(tenant), first, first.Add(time.Duration(hours)*time.Hour))
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,13 @@ func (s *Store) read(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) err
 	return within(ctx, s.app, "begin read only; set local app.tenant = '"+tenant.String()+"'", fn)
 }
 
+// readEnds is read for queries that want one end of many series. Until the tables
+// have been analysed the planner takes a series for short and would rather sort
+// it than walk its index: tens of milliseconds instead of tens of microseconds each.
+func (s *Store) readEnds(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) error) error {
+	return within(ctx, s.app, "begin read only; set local app.tenant = '"+tenant.String()+"'; set local enable_sort = off", fn)
+}
+
 // write runs fn in a transaction that sees and writes the rows of one tenant.
 func (s *Store) write(ctx context.Context, tenant schemas.ID, fn func(pgx.Tx) error) error {
 	return within(ctx, s.app, "begin; set local app.tenant = '"+tenant.String()+"'", fn)
@@ -185,3 +192,18 @@ func utcPtr(t *time.Time) *time.Time {
 	u := t.UTC()
 	return &u
 }
+
+// withFirst and withMore scan columns before and behind those that a scan function knows.
+type (
+	withFirst struct {
+		pgx.Row
+		first []any
+	}
+	withMore struct {
+		pgx.Row
+		more []any
+	}
+)
+
+func (w withFirst) Scan(dest ...any) error { return w.Row.Scan(append(w.first, dest...)...) }
+func (w withMore) Scan(dest ...any) error  { return w.Row.Scan(append(dest, w.more...)...) }

@@ -157,11 +157,3 @@ func (p part) addTo(out *api.Receipt) {
 	out.Source = p.Source
 	out.Rejections = append(out.Rejections, p.Rejections[:min(len(p.Rejections), maxRejections-len(out.Rejections))]...)
 }
-
-// withFirst scans columns before those that a scan function knows.
-type withFirst struct {
-	pgx.Row
-	first []any
-}
-
-func (w withFirst) Scan(dest ...any) error { return w.Row.Scan(append(w.first, dest...)...) }

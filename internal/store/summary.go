@@ -18,18 +18,26 @@ const silentRepeat = 150 * time.Second
 
 // silentMetrics are the metrics that an evaluation of the last minutes calls
 // silent, with its root: a point beyond that root has ended the silence. $1 is
-// the tenant, $2 the instant from which on.
-const silentMetrics = `(SELECT metric_id, root FROM silent_metrics WHERE tenant_id = $1 AND received_at > $2)`
+// the tenant, $3 the instant from which on.
+const silentMetrics = `(SELECT metric_id, root FROM silent_metrics WHERE tenant_id = $1 AND received_at > $3)`
+
+// anomalyRows are a tenant's anomalies since an instant ($1, $2), each with
+// whether one begins with it: consecutive evaluations of one metric with one label
+// are one anomaly, as long as they follow each other within two repetitions of a
+// silent metric, or a fifth of a slow metric's window.
+const anomalyRows = `(SELECT metric_id, ts, label, alarm_score,
+	CASE severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END AS severity,
+	coalesce(ts - lag(ts) OVER w > greatest(interval '150 seconds', (window_end - window_start) / 5), true) AS begins
+	FROM anomaly_rows WHERE tenant_id = $1 AND severity <> 'none' AND ts > $2
+	WINDOW w AS (PARTITION BY metric_id, label ORDER BY ts))`
 
 // anomalousMetrics count the anomalies of metrics and rank the worst of them.
-// $1 is the tenant, $3 the instant from which on.
-const anomalousMetrics = `(SELECT metric_id, count(*) AS n,
-	max(CASE severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END) AS worst
-	FROM anomaly_rows WHERE tenant_id = $1 AND severity <> 'none' AND ts > $3 GROUP BY metric_id)`
+const anomalousMetrics = `(SELECT metric_id, count(*) FILTER (WHERE begins) AS n, max(severity) AS worst, max(alarm_score) AS alarm
+	FROM ` + anomalyRows + ` r GROUP BY metric_id)`
 
 // since are the arguments $1 to $3 of the tables above.
 func since(tenant schemas.ID, now time.Time) []any {
-	return []any{uuidOf(tenant), now.Add(-silentRepeat), now.Add(-24 * time.Hour)}
+	return []any{uuidOf(tenant), now.Add(-24 * time.Hour), now.Add(-silentRepeat)}
 }
 
 // summarise gives metrics their state at a glance, in two queries however many they are.
@@ -115,7 +123,7 @@ func (s *Store) Device(ctx context.Context, tenant schemas.ID, deviceID string, 
 		return api.Device{}, fmt.Errorf("find device: %w", err)
 	}
 	list := make([]api.Device, 1)
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readEnds(ctx, tenant, func(tx pgx.Tx) error {
 		list[0], err = scanDevice(tx.QueryRow(ctx, deviceColumns+` WHERE d.tenant_id = $1 AND d.device_id = $2`, uuidOf(tenant), uuidOf(id)), &cursor{})
 		if err != nil {
 			return orNotFound(err)

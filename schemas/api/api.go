@@ -34,7 +34,7 @@ type Device struct {
 	LastSeen  *time.Time `json:"last_seen"`
 	Silent    bool       `json:"silent"`
 	Worst     string     `json:"worst_severity_24h,omitempty"`
-	Anomalies int        `json:"anomalies_24h"`
+	Anomalies int        `json:"anomalies_24h"` // that began
 }
 
 type Metric struct {
@@ -255,6 +255,9 @@ type IngestAnswer struct {
 	ErrorCount int         `json:"error_count,omitempty"`
 	Repeat     bool        `json:"repeat,omitempty"` // the gateway recognised the Idempotency-Key (best effort)
 	Receipt    string      `json:"receipt"`          // path of the authoritative receipt
+	// Status is "spilled" when the edge keeps the request until the gateway is back:
+	// on disk, but not judged yet, so that the counts are zero.
+	Status string `json:"status,omitempty"`
 }
 
 // DeadLetter is an entry that a stage could not take.

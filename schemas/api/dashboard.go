@@ -31,7 +31,8 @@ type Overview struct {
 	Worst            []Metric       `json:"worst"`             // of the last 24 h, at most 10, with summaries
 }
 
-// AnomalyHour counts the evaluations of an hour whose severity is not none, by label.
+// AnomalyHour counts the anomalies that began in an hour, by label: evaluations
+// whose severity is not none, without those that go on from the one before.
 type AnomalyHour struct {
 	Hour        time.Time `json:"hour"`
 	Spike       int       `json:"spike"`
@@ -144,6 +145,18 @@ type RawPayload struct {
 type StageTime struct {
 	Stage string    `json:"stage"`
 	At    time.Time `json:"at"`
+}
+
+// EndpointDelivery is an attempt to deliver to one endpoint, with what it carried.
+type EndpointDelivery struct {
+	Delivery
+	EventID          string `json:"event_id"`
+	AlertID          string `json:"alert_id"`
+	State            string `json:"state"`
+	Severity         string `json:"severity"`
+	Label            string `json:"label"`
+	DeviceExternalID string `json:"device_external_id"`
+	MetricName       string `json:"metric_name"`
 }
 
 // WebhookTest is what came of a test event.

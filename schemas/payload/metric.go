@@ -227,12 +227,15 @@ func (d *Decoder) readTags(fault **Fault) ([]Tag, *Fault) {
 	if _, err := d.json.ReadToken(); err != nil {
 		return nil, syntaxFault(d.input, err)
 	}
-	tags := d.tags[first:len(d.tags):len(d.tags)]
+	return sortedTags(d.tags[first:len(d.tags):len(d.tags)]), nil
+}
+
+func sortedTags(tags []Tag) []Tag {
 	if len(tags) == 0 {
-		return nil, nil
+		return nil
 	}
 	slices.SortFunc(tags, func(a, b Tag) int { return strings.Compare(a.Key, b.Key) })
-	return tags, nil
+	return tags
 }
 
 func tooOld(ts, oldest int64, backfill bool) itemFault {

@@ -13,6 +13,7 @@ CREATE TABLE alerts ( -- one row per alert; the events themselves are in alert_e
   event_id    uuid NOT NULL,             -- the latest
   state       text NOT NULL,             -- of the latest event
   severity    text NOT NULL,             -- of the latest event
+  label       text NOT NULL,             -- of the latest event
   opened_at   timestamptz NOT NULL,
   resolved_at timestamptz,
   events      bigint NOT NULL
@@ -21,7 +22,7 @@ CREATE INDEX alerts_page ON alerts (tenant_id, opened_at DESC, alert_id DESC);
 CREATE INDEX alerts_open ON alerts (tenant_id, opened_at DESC, alert_id DESC) WHERE state <> 'resolved';
 CREATE INDEX alerts_metric ON alerts (metric_id, opened_at DESC, alert_id DESC);
 INSERT INTO alerts
-  SELECT DISTINCT ON (alert_id) alert_id, tenant_id, rule_id, device_id, metric_id, event_id, state, severity, opened_at,
+  SELECT DISTINCT ON (alert_id) alert_id, tenant_id, rule_id, device_id, metric_id, event_id, state, severity, label, opened_at,
          CASE WHEN state = 'resolved' THEN ts END, count(*) OVER (PARTITION BY alert_id)
   FROM alert_events ORDER BY alert_id, ordinal DESC;
 

@@ -1,0 +1,97 @@
+package browsertest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+)
+
+// observe notes when a condition becomes true in the page, whoever looks.
+func (p *tab) observe(name, condition string) {
+	p.t.Helper()
+	eval[any](p, fmt.Sprintf(`{window.seen ??= {}; const look = () => { if (%s) window.seen[%q] ??= Date.now(); else if (!window.seen[%q]) requestAnimationFrame(look) }; look()}`, condition, name, name))
+}
+
+// after is when that was, from an instant on this machine's clock.
+func (p *tab) after(name string, from time.Time) time.Duration {
+	p.t.Helper()
+	p.wait(name, fmt.Sprintf("window.seen[%q]", name))
+	return time.UnixMilli(int64(eval[float64](p, fmt.Sprintf("window.seen[%q]", name)))).Sub(from)
+}
+
+// TestSpike: an absurd value that is sent to the API shows on the open chart and as
+// an alert in under two seconds, on pages that nobody reloads.
+func TestSpike(t *testing.T) {
+	metric := metricID(t, "demo-cold-0001", "temperature")
+	until(t, 3*time.Minute, "calm on the metric", func() bool {
+		var alerts struct{ Data []struct{} }
+		call(t, "GET", "/v1/alerts?state=open&metric_id="+metric, nil, &alerts)
+		return len(alerts.Data) == 0
+	})
+	const live = `document.querySelector('.live.on')`
+	chart, list := open(t, desktop), open(t, phone)
+	list.signIn("/alerts")
+	chart.signIn("/series/" + metric + "?range=15m")
+	chart.wait("chart", drawn+" && "+live)
+	list.wait("live", live)
+	loaded := eval[float64](chart, `performance.timeOrigin`)
+
+	chart.observe("chart", `[...document.querySelectorAll('main button.row')].some(r => r.innerText.includes('spike') && r.innerText.includes('95 degC'))`)
+	chart.observe("notice", `document.querySelector('.toast')?.innerText.includes('95 degC')`)
+	list.observe("alert", `[...document.querySelectorAll('[data-alert]')].some(r => r.innerText.includes('95 degC'))`)
+	call(t, "POST", "/v1/ingest", map[string]any{"device_external_id": "demo-cold-0001",
+		"metrics": []any{map[string]any{"name": "temperature", "value": 95}}}, nil)
+	answered := time.Now()
+	onChart, notice, inList := chart.after("chart", answered), chart.after("notice", answered), list.after("alert", answered)
+	t.Logf("after the 202: %d ms on the open chart, %d ms as a notice, %d ms in the list of alerts",
+		onChart.Milliseconds(), notice.Milliseconds(), inList.Milliseconds())
+	for what, took := range map[string]time.Duration{"chart": onChart, "notice": notice, "list": inList} {
+		if took > 2*time.Second {
+			t.Errorf("%s after %s, expected at most 2 s", what, took)
+		}
+	}
+	if again := eval[float64](chart, `performance.timeOrigin`); again != loaded {
+		t.Error("the page was loaded again")
+	}
+	chart.picture("spike-desktop-light")
+	list.picture("spike-phone-light")
+
+	// From the notice to the alert: its way back to the very bytes.
+	eval[any](chart, `document.querySelector('.toast a').click()`)
+	chart.wait("trace", `location.pathname.startsWith('/alerts/') && document.querySelector('pre.code')?.innerText.includes('95')`)
+	chart.wait("stages", `['received', 'stored', 'scored', 'decided'].every(s => document.querySelector('.clock')?.innerText.includes(s))`)
+	chart.wait("delivery", `document.querySelector('.outcome.delivered')`)
+	chart.picture("spike-alert-desktop-light")
+}
+
+// TestZoom: dragging over the chart fetches that stretch anew, and back goes back.
+func TestZoom(t *testing.T) {
+	p := open(t, desktop)
+	p.signIn("/series/" + metricID(t, "demo-pump-0002", "temperature") + "?range=24h")
+	p.wait("chart", drawn)
+	box := eval[map[string]float64](p, `(({x, y, width, height}) => ({x, y, width, height}))(document.querySelector('.u-over').getBoundingClientRect())`)
+	mouse := func(kind input.DispatchMouseEventType, at float64, buttons int64) {
+		_, err := chromedp.Call(p.ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: box["x"] + at*box["width"], Y: box["y"] + box["height"]/2,
+			Button: input.MouseButtonLeft, Buttons: buttons, ClickCount: 1})
+		must(t, err)
+	}
+	fetches := `performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/series')).length`
+	before := eval[int](p, fetches)
+	mouse(input.DispatchMouseEventTypeMousePressed, .4, 1)
+	for _, at := range []float64{.45, .5, .6} {
+		mouse(input.DispatchMouseEventTypeMouseMoved, at, 1)
+	}
+	mouse(input.DispatchMouseEventTypeMouseReleased, .6, 0)
+	p.wait("range in the address", `new URLSearchParams(location.search).get('from')`)
+	hours := eval[float64](p, `(q => (q.get('to') - q.get('from')) / 3600e3)(new URLSearchParams(location.search))`)
+	if hours < 4 || hours > 5.6 {
+		t.Errorf("a fifth of 24 hours became %.2f hours", hours)
+	}
+	p.wait("fetch", fmt.Sprintf("%s > %d", fetches, before))
+	p.picture("zoomed-desktop-light")
+	eval[any](p, `history.back()`)
+	p.wait("way back", `location.search === '?range=24h'`)
+}

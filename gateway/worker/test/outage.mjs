@@ -1,0 +1,85 @@
+// An outage of the gateway under load, in its two forms: gone (SIGKILL) and
+// hanging (SIGSTOP). Used short by the tests and long by `go tool task edge:prove`.
+import assert from "node:assert/strict";
+import { device, post, sha256, stop, unique, until } from "./harness.mjs";
+
+const pause = (ms) => new Promise((r) => setTimeout(r, ms));
+
+/** load sends rate requests a second, whatever becomes of those before, until stopped. */
+function load(edge, key, rate) {
+	const sent = [];
+	let n = 0;
+	let flying = 0;
+	const began = performance.now();
+	const timer = setInterval(() => {
+		for (; n < ((performance.now() - began) / 1000) * rate; n++) {
+			const body = device(unique(), n + 1);
+			const one = { body, at: performance.now() };
+			sent.push(one);
+			flying++;
+			// Every third request names itself, as our own client does.
+			const headers = n % 3 === 0 ? { "Idempotency-Key": "order-" + unique() } : {};
+			post(edge.url, key, body, headers).then(async (res) => {
+				one.status = res.status;
+				one.answer = await res.json();
+			}, (e) => { one.error = String(e.cause ?? e); }).finally(() => { one.ms = performance.now() - one.at; flying--; });
+		}
+	}, 10);
+	return { sent, stop: async () => { clearInterval(timer); await until("the last answers", () => flying === 0); return sent; } };
+}
+
+/**
+ * outage: load, the gateway goes away for some seconds and comes back, the drain
+ * works and is killed. Then the log must hold every request that was answered 202.
+ */
+export async function outage(world, edge, key, { kind, rate, seconds, kills, budget }) {
+	let drain = edge.startDrain();
+	const l = load(edge, key, rate);
+	await until("answers of the gateway", () => l.sent.some((s) => s.status === 202 && s.answer?.status === undefined));
+	if (kind === "SIGKILL") await stop(world.gateway, "SIGKILL");
+	else world.gateway.kill("SIGSTOP");
+	await pause(seconds * 1000);
+	const waiting = (await edge.spilled()).length;
+	if (kind === "SIGKILL") await world.startGateway();
+	else world.gateway.kill("SIGCONT");
+	await pause(1000);
+	const sent = await l.stop();
+	// Killed while it works, at moments it does not choose.
+	let killed = 0;
+	for (; killed < kills; killed++) {
+		await pause(100 + Math.random() * 700);
+		await stop(drain, "SIGKILL");
+		drain = edge.startDrain();
+	}
+	await until("the spill to be empty", async () => (await edge.spilled()).length === 0, 600_000);
+	await stop(drain);
+
+	const times = sent.map((s) => s.ms).sort((a, b) => a - b);
+	const bad = sent.filter((s) => s.status !== 202);
+	assert.deepEqual(bad.map((s) => s.error ?? s.answer), [], `${bad.length} of ${sent.length} requests were not answered 202`);
+	const bySum = new Map();
+	for (const b of await world.log()) {
+		const sum = b.body_sha256;
+		bySum.set(sum, [...(bySum.get(sum) ?? []), b]);
+	}
+	let lost = 0;
+	let twice = 0;
+	for (const s of sent) {
+		const found = bySum.get(sha256(s.body)) ?? [];
+		if (found.length === 0) lost++;
+		if (found.length > 1) {
+			twice++;
+			// A copy is harmless only if the log can know it for one.
+			assert.equal(new Set(found.map((b) => b.idempotency_key)).size, 1, "a copy with another idempotency key");
+		}
+		if (found.length > 0) assert.equal(Buffer.from(found[0].slices[0].json, "base64").toString(), s.body);
+	}
+	const spilled = sent.filter((s) => s.answer.status === "spilled").length;
+	const report = { kind, requests: sent.length, spilled, waiting_at_end_of_outage: waiting, lost, copies_known_as_repeats: twice, drain_kills: killed,
+		ms_p50: Math.round(times[times.length >> 1]), ms_p99: Math.round(times[Math.floor(times.length * 0.99)]), ms_max: Math.round(times.at(-1)) };
+	console.log(JSON.stringify(report));
+	assert.equal(lost, 0, "requests that were acknowledged are not in the log");
+	assert.ok(spilled > 0, "nothing was spilled: there was no outage");
+	assert.ok(times.at(-1) < budget, `an answer took ${times.at(-1)} ms`);
+	return report;
+}
