@@ -2,7 +2,7 @@ package featurizer
 
 import (
 	"fmt"
-	"time"
+	"math"
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
@@ -10,11 +10,6 @@ import (
 
 // Projection writes FEATURES to Postgres.
 type Projection struct{}
-
-var featuresTable = &stream.TableSpec{Name: "features",
-	Columns: []string{"tenant_id", "device_id", "metric_id", "ts", "window_start", "window_end", "last_ts", "received_at", "value", "extreme",
-		"last", "mean", "std", "median", "mad", "min", "max", "range", "slope", "missing_rate", "step", "root", "count", "stuck_run",
-		"partition", "tick", "backfill", "low_variance", "silent"}}
 
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
@@ -34,11 +29,13 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	if err != nil {
 		return fmt.Errorf("read metric: %w", err)
 	}
-	rows.Add(featuresTable, tenant, device, metric, instant(f.Ts), instant(f.WindowStart), instant(f.WindowEnd), instant(f.LastTs),
-		instant(f.ReceivedAt), f.Value, f.Extreme, f.Last, f.Mean, f.Std, f.Median, f.Mad, f.Min, f.Max, f.Range, f.Slope, f.MissingRate,
-		f.Step, int64(at.Root), int32(min(f.Count, 1<<31-1)), int32(min(f.StuckRun, 1<<31-1)), int32(at.Partition), f.Tick, f.Backfill,
-		f.LowVariance, f.Silent)
+	flags := stream.SampleFlags(f.Tick, f.Backfill, f.Silent)
+	if f.LowVariance {
+		flags |= stream.SampleLowVariance
+	}
+	s := rows.Series(stream.FeatureSeries, stream.SeriesKey{Tenant: tenant, Device: device, Metric: metric})
+	s.Add(f.Ts, at.Root, flags)
+	s.Long(f.WindowStart-f.Ts, f.WindowEnd-f.Ts, f.LastTs-f.Ts, f.ReceivedAt-f.Ts, int64(min(f.Count, math.MaxInt32)), int64(min(f.StuckRun, math.MaxInt32)))
+	s.Real(f.Value, f.Extreme, f.Last, f.Mean, f.Std, f.Median, f.Mad, f.Min, f.Max, f.Range, f.Slope, f.MissingRate, f.Step)
 	return nil
 }
-
-func instant(us int64) time.Time { return time.UnixMicro(us).UTC() }

@@ -18,8 +18,6 @@ var (
 	metricsTable = &stream.TableSpec{Name: "metrics",
 		Columns: []string{"metric_id", "tenant_id", "device_id", "name", "unit", "tags", "first_seen", "root", "partition"},
 		Key:     []string{"metric_id"}, Update: []string{"unit", "tags"}}
-	datapointsTable = &stream.TableSpec{Name: "datapoint_rows",
-		Columns: []string{"tenant_id", "metric_id", "ts", "value", "root", "flags", "partition"}}
 	receiptsTable = &stream.TableSpec{Name: "ingest_batches",
 		Columns: []string{"tenant_id", "request_id", "part", "parts", "partition", "root", "received_at", "key_id", "source", "idempotency_key",
 			"body_sha256", "bytes", "points", "accepted", "duplicate", "conflicting", "late", "rejected", "rejections", "repeat", "backfill"},
@@ -77,6 +75,10 @@ func projectPoints(at stream.Position, p *schemas.Points, rows *stream.RowSet) e
 	if err != nil {
 		return fmt.Errorf("read tenant: %w", err)
 	}
+	device, err := schemas.IDFrom(p.DeviceId)
+	if err != nil {
+		return fmt.Errorf("read device: %w", err)
+	}
 	for _, s := range p.Series {
 		metric, err := schemas.IDFrom(s.MetricId)
 		if err != nil {
@@ -85,14 +87,16 @@ func projectPoints(at stream.Position, p *schemas.Points, rows *stream.RowSet) e
 		if len(s.Values) != len(s.Ts) || (len(s.Flags) != 0 && len(s.Flags) != len(s.Ts)) {
 			return fmt.Errorf("series has %d timestamps, %d values and %d flags", len(s.Ts), len(s.Values), len(s.Flags))
 		}
+		samples := rows.Series(stream.DatapointSeries, stream.SeriesKey{Tenant: tenant, Device: device, Metric: metric})
 		ts := int64(0)
 		for i, d := range s.Ts {
 			ts += d
-			flags := int32(0)
+			flags := uint32(0)
 			if len(s.Flags) > 0 {
-				flags = int32(s.Flags[i])
+				flags = s.Flags[i]
 			}
-			rows.Add(datapointsTable, tenant, metric, time.UnixMicro(ts).UTC(), s.Values[i], int64(at.Root), flags, int32(at.Partition))
+			samples.Add(ts, at.Root, flags)
+			samples.Reals[0] = append(samples.Reals[0], s.Values[i])
 		}
 	}
 	return nil
@@ -118,14 +122,16 @@ func projectReceipt(at stream.Position, r *schemas.Receipt, rows *stream.RowSet)
 			list[i].Pointer = ""
 		}
 	}
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		return fmt.Errorf("encode rejections: %w", err)
+	var encoded json.RawMessage // NULL in the usual case: nothing was refused
+	if len(list) > 0 {
+		if encoded, err = json.Marshal(list); err != nil {
+			return fmt.Errorf("encode rejections: %w", err)
+		}
 	}
 	received := time.UnixMicro(r.ReceivedAt).UTC()
 	rows.Add(receiptsTable, tenant, r.RequestId, int32(r.Part), int32(r.Parts), int32(at.Partition), int64(at.Root), received,
 		r.KeyId, r.Source, r.IdempotencyKey, r.BodySha256, int64(r.Bytes), int64(r.Points), int64(r.Accepted), int64(r.Duplicate),
-		int64(r.Conflicting), int64(r.Late), int64(r.Rejected), json.RawMessage(encoded), r.Repeat, r.Backfill)
+		int64(r.Conflicting), int64(r.Late), int64(r.Rejected), encoded, r.Repeat, r.Backfill)
 	requests := int64(0)
 	if r.Part == 0 {
 		requests = 1

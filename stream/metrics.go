@@ -40,7 +40,11 @@ type stageMetrics struct {
 	nondeterminism                           prometheus.Counter
 }
 
-type projectorMetrics struct{ progress }
+type projectorMetrics struct {
+	progress
+	batchRows     prometheus.Histogram
+	compactErrors prometheus.Counter
+}
 
 // factory registers metrics of one subsystem.
 type factory struct {
@@ -120,7 +124,7 @@ func (m *Metrics) projector(log LogName, partitions []int) *projectorMetrics {
 		return s
 	}
 	f := factory{prometheus.WrapRegistererWith(prometheus.Labels{"log": lower(log)}, m.reg), "projector"}
-	s := &projectorMetrics{progress{
+	s := &projectorMetrics{progress: progress{
 		halted:      f.gauge("partition_halted", "1 while the projection is stopped because the log was changed from outside."),
 		position:    f.gauge("position_root", "Last root applied."),
 		committed:   f.gauge("committed_root", "Last root in the database."),
@@ -131,6 +135,11 @@ func (m *Metrics) projector(log LogName, partitions []int) *projectorMetrics {
 		deadLetters: f.counter("dead_letters_total", "Entries that can't be projected, by reason.", "reason"),
 		commit:      f.histogram("commit_seconds", "Time of one transaction."),
 	}}
+	s.batchRows = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "edgepulse", Subsystem: f.subsystem,
+		Name: "transaction_rows", Help: "Rows and samples of one transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 10)})
+	s.compactErrors = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: f.subsystem,
+		Name: "compaction_errors_total", Help: "Rounds of compaction that ended early; they begin again."})
+	f.reg.MustRegister(s.batchRows, s.compactErrors)
 	s.begin(partitions)
 	m.logs[log] = s
 	return s

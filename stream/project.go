@@ -30,9 +30,10 @@ type TableSpec struct {
 	Add     []string // numeric columns that a conflict adds to
 }
 
-// RowSet gathers rows by table, in the order tables were first used.
+// RowSet gathers rows by table, in the order tables were first used, and samples by series.
 type RowSet struct {
 	Tables []TableRows
+	Kinds  []*SeriesRows
 }
 
 // TableRows are rows of one table, in log order.
@@ -95,9 +96,12 @@ func (t *TableSpec) addTo(row, values []any) {
 	}
 }
 
-// Len is the number of rows.
+// Len is the number of rows and samples.
 func (r *RowSet) Len() int {
 	n := 0
+	for _, k := range r.Kinds {
+		n += k.Len()
+	}
 	for i := range r.Tables {
 		n += len(r.Tables[i].Rows)
 	}
@@ -108,6 +112,9 @@ func (r *RowSet) Len() int {
 func (r *RowSet) Reset() {
 	for i := range r.Tables {
 		r.Tables[i].Rows = r.Tables[i].Rows[:0]
+	}
+	for _, k := range r.Kinds {
+		k.reset()
 	}
 }
 
@@ -121,4 +128,7 @@ type RowSink interface {
 	// Apply writes rows and moves the position from -> to in one transaction.
 	// It answers ErrPositionMoved, having written nothing, when the position is not from.
 	Apply(ctx context.Context, log LogName, partition int, from, to uint64, rows *RowSet) error
+	// Compact puts what Apply wrote of a log into its lasting form, where that is due.
+	// It changes no position and no reader's view; it may end at any point and begin again.
+	Compact(ctx context.Context, log LogName) error
 }

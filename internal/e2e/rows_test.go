@@ -78,7 +78,7 @@ func appendRows(rows []row, p int, root uint64, e *schemas.Entry) []row {
 // queries name the columns of each table in the order of appendRows, behind
 // metric, partition and root.
 var queries = map[stream.LogName]string{
-	stream.Points: `SELECT metric_id, partition, root, ts, value, flags FROM datapoint_rows`,
+	stream.Points: `SELECT metric_id, partition, root, ts, value, flags FROM datapoint_samples`,
 	stream.Features: `SELECT metric_id, partition, root, ts, window_start, window_end, last_ts, received_at, value, extreme, last, mean, std,
 		median, mad, min, max, range, slope, missing_rate, step, count, stuck_run, tick, backfill, low_variance, silent FROM features`,
 	stream.Scores: `SELECT metric_id, partition, root, ts, window_start, window_end, received_at, value, score, alarm_score, expected, lower,

@@ -181,7 +181,7 @@ func union(a, b map[uuid.UUID]tally) map[uuid.UUID]bool {
 // verifyPoints compares the stored datapoints with the payloads, past every line of
 // the product's decoder and folds.
 func (w *world) verifyPoints(ctx context.Context, truths *[partitions]*truth, partial bool) error {
-	rows, err := w.db.Query(ctx, `SELECT metric_id, (extract(epoch FROM ts) * 1000000)::bigint, value, root, partition FROM datapoint_rows`)
+	rows, err := w.db.Query(ctx, `SELECT metric_id, (extract(epoch FROM ts) * 1000000)::bigint, value, root, partition FROM datapoint_samples`)
 	if err != nil {
 		return fmt.Errorf("read datapoints: %w", err)
 	}

@@ -90,7 +90,7 @@ func TestTraceLeadsBackToTheRequests(t *testing.T) {
 		w.point(rows, 15, 99, 40) // accepted again later: not what the alert saw
 	})
 	w.apply(stream.Features, func(rows *stream.RowSet) {
-		rows.Add(featureSpec, w.tenant, w.device, w.metric, us(18), us(8), us(18), us(18), 1.0, 12.5, uint64(19), 0, false)
+		w.feature(rows, 18, 19)
 	})
 	w.apply(stream.Scores, func(rows *stream.RowSet) {
 		w.score(rows, 18, schemas.Severity_SEVERITY_WARNING, 19)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // Reads for charts. They touch the rows of points and scores, and stand alone
@@ -21,6 +24,8 @@ const (
 	maxChartAnomalies = 500
 	// bandAge is how long an evaluation's band is shown beside the points after it.
 	bandAge = 5 * time.Minute
+	// manySamples is from how many sealed points on a chart is made of roll-ups.
+	manySamples = 20_000
 )
 
 // Series cuts a metric's range into at most buckets steps; where the range holds
@@ -32,7 +37,7 @@ func (s *Store) Series(ctx context.Context, tenant schemas.ID, metricID string, 
 		return out, fmt.Errorf("read series: %w", err)
 	}
 	out.StepSeconds = max(r.To.Sub(r.From).Seconds()/float64(buckets), 1e-6)
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readSeries(ctx, tenant, func(tx pgx.Tx) error {
 		if err := requireMetric(ctx, tx, tenant, metric); err != nil {
 			return err
 		}
@@ -58,30 +63,50 @@ type chart struct {
 func (c chart) args() []any { return []any{uuidOf(c.tenant), uuidOf(c.metric), c.r.From, c.r.To} }
 
 func (c chart) points(ctx context.Context, buckets int, out *api.Series) error {
-	raw, err := c.raw(ctx, buckets+1)
+	raw, _, err := samples(ctx, c.tx, sampleQuery{spec: stream.DatapointSeries, tenant: c.tenant, metric: c.metric, reach: reachOf(c.r), order: Oldest, limit: buckets + 1})
 	if err != nil {
 		return err
 	}
-	if len(raw) <= buckets {
-		out.Raw, out.Points = true, raw
+	if raw.Len() <= buckets {
+		out.Raw = true
+		for i, ts := range raw.TS {
+			v := raw.Reals[0][i]
+			out.Points = append(out.Points, api.SeriesPoint{TS: time.UnixMicro(ts).UTC(), Min: v, Max: v, Avg: v, Last: v, Count: 1})
+		}
 		return c.band(ctx, out.Points)
 	}
-	out.Points, err = c.buckets(ctx, out.StepSeconds)
+	g, err := c.grid(ctx, buckets)
+	if err != nil {
+		return err
+	}
+	out.StepSeconds = float64(g.step) / 1e6
+	out.Points, err = c.buckets(ctx, g)
 	return err
 }
 
-func (c chart) raw(ctx context.Context, limit int) ([]api.SeriesPoint, error) {
-	rows, err := c.tx.Query(ctx, `SELECT DISTINCT ON (ts) ts, value FROM datapoint_rows
-		WHERE tenant_id = $1 AND metric_id = $2 AND ts >= $3 AND ts < $4 ORDER BY ts, root LIMIT $5`, append(c.args(), limit)...)
-	if err != nil {
-		return nil, err
+// grid divides the range into at most so many buckets. Of many points it takes
+// whole numbers of cells, so that roll-ups serve: then the first bucket may begin
+// before the range, though nothing of that time is in it.
+func (c chart) grid(ctx context.Context, buckets int) (grid, error) {
+	r := reachOf(c.r)
+	g := grid{reach: r, start: r.from, step: max(1, (r.to-r.from+int64(buckets)-1)/int64(buckets))}
+	var n int64
+	err := c.tx.QueryRow(ctx, `SELECT coalesce((SELECT sum(n) FROM datapoint_chunks
+		WHERE tenant_id = $1 AND metric_id = $2 AND first_ts >= chunk_week($3) AND first_ts < $4 AND last_ts >= $3), 0)`, c.args()...).Scan(&n)
+	if err != nil || n < manySamples {
+		return g, err
 	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.SeriesPoint, error) {
-		var p api.SeriesPoint
-		err := r.Scan(&p.TS, &p.Last)
-		p.TS, p.Min, p.Max, p.Avg, p.Count = utc(p.TS), p.Last, p.Last, p.Last, 1
-		return p, err
-	})
+	for _, w := range cellWidths {
+		if 2*w <= g.step {
+			g.width = w
+		}
+	}
+	if g.width > 0 {
+		g.start = floorDiv(r.from, g.width) * g.width
+		g.step = (r.to - g.start + int64(buckets) - 1) / int64(buckets)
+		g.step = (g.step + g.width - 1) / g.width * g.width
+	}
+	return g, nil
 }
 
 // band gives each point the evaluation at or last before it.
@@ -89,85 +114,61 @@ func (c chart) band(ctx context.Context, points []api.SeriesPoint) error {
 	if len(points) == 0 {
 		return nil
 	}
-	rows, err := c.tx.Query(ctx, `SELECT ts, expected, lower, upper, score, alarm_score FROM anomaly_scores
-		WHERE tenant_id = $1 AND metric_id = $2 AND ts > $3 AND ts <= $4 AND NOT tick ORDER BY ts, root`,
-		uuidOf(c.tenant), uuidOf(c.metric), points[0].TS.Add(-bandAge), points[len(points)-1].TS)
+	first, last := points[0].TS, points[len(points)-1].TS
+	found, err := scorePage(ctx, c.tx, c.tenant, c.metric, reach{first.Add(-bandAge).UnixMicro() + 1, last.UnixMicro() + 1}, Oldest, nil, 0)
 	if err != nil {
 		return err
 	}
 	next := 0
 	var at time.Time
-	var s api.SeriesPoint
+	var s *api.Score
 	give := func(until time.Time) { // the evaluation in hand, to the points before until
 		for ; next < len(points) && (until.IsZero() || points[next].TS.Before(until)); next++ {
-			if p := &points[next]; !at.IsZero() && p.TS.Sub(at) < bandAge {
-				p.Expected, p.Lower, p.Upper, p.Score, p.AlarmScore = s.Expected, s.Lower, s.Upper, s.Score, s.AlarmScore
+			if p := &points[next]; s != nil && p.TS.Sub(at) < bandAge {
+				p.Expected, p.Lower, p.Upper, p.Score, p.AlarmScore = s.Expected, s.Lower, s.Upper, &s.Score, &s.AlarmScore
 			}
 		}
 	}
-	for rows.Next() {
-		var ts time.Time
-		var n api.SeriesPoint
-		if err := rows.Scan(&ts, &n.Expected, &n.Lower, &n.Upper, &n.Score, &n.AlarmScore); err != nil {
-			rows.Close()
-			return err
+	for i := range found {
+		if found[i].Tick {
+			continue
 		}
-		give(ts)
-		at, s = ts, n
-		finiteBand(&s)
+		give(found[i].TS)
+		at, s = found[i].TS, &found[i]
 	}
 	give(time.Time{})
-	return rows.Err()
+	return nil
 }
 
-func finiteBand(p *api.SeriesPoint) {
-	for _, f := range []**float64{&p.Expected, &p.Lower, &p.Upper, &p.Score, &p.AlarmScore} {
-		*f = finite(*f)
-	}
-}
-
-func (c chart) buckets(ctx context.Context, step float64) ([]api.SeriesPoint, error) {
-	rows, err := c.tx.Query(ctx, `SELECT floor(extract(epoch FROM ts - $3) / $5)::int AS i, min(value), max(value), avg(value),
-		  (max(ARRAY[extract(epoch FROM ts)::float8, value]))[2], count(*)
-		FROM (SELECT DISTINCT ON (ts) ts, value FROM datapoint_rows
-		      WHERE tenant_id = $1 AND metric_id = $2 AND ts >= $3 AND ts < $4 ORDER BY ts, root) p
-		GROUP BY i ORDER BY i`, append(c.args(), step)...)
+// buckets rolls points and evaluations up on one grid.
+func (c chart) buckets(ctx context.Context, g grid) ([]api.SeriesPoint, error) {
+	points, err := c.rollUp(ctx, stream.DatapointSeries, g, nil)
 	if err != nil {
 		return nil, err
 	}
-	places := map[int]int{}
-	points, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (api.SeriesPoint, error) {
-		var i int
-		var p api.SeriesPoint
-		err := r.Scan(&i, &p.Min, &p.Max, &p.Avg, &p.Last, &p.Count)
-		p.TS = c.at(i, step)
-		places[i] = len(places)
-		return p, err
-	})
+	scores, err := c.rollUp(ctx, stream.ScoreSeries, g, c.abnormal)
 	if err != nil {
 		return nil, err
 	}
-	rows, err = c.tx.Query(ctx, `SELECT floor(extract(epoch FROM ts - $3) / $5)::int AS i,
-		  avg(expected) FILTER (WHERE NOT tick), avg(lower) FILTER (WHERE NOT tick), avg(upper) FILTER (WHERE NOT tick), max(score), max(alarm_score)
-		FROM anomaly_scores WHERE tenant_id = $1 AND metric_id = $2 AND ts >= $3 AND ts < $4 GROUP BY i`, append(c.args(), step)...)
-	if err != nil {
-		return nil, err
-	}
-	var i int
-	var s api.SeriesPoint
-	_, err = pgx.ForEachRow(rows, []any{&i, &s.Expected, &s.Lower, &s.Upper, &s.Score, &s.AlarmScore}, func() error {
-		if at, ok := places[i]; ok {
-			p := &points[at]
-			p.Expected, p.Lower, p.Upper, p.Score, p.AlarmScore = s.Expected, s.Lower, s.Upper, s.Score, s.AlarmScore
-			finiteBand(p)
+	out := make([]api.SeriesPoint, 0, len(points))
+	for _, i := range slices.Sorted(maps.Keys(points)) {
+		b := points[i]
+		p := api.SeriesPoint{TS: time.UnixMicro(g.start + i*g.step).UTC(), Min: b[pointMin], Max: b[pointMax],
+			Avg: b[pointSum] / b[rollCount], Last: b[pointLast], Count: int(b[rollCount])}
+		if s := scores[i]; s != nil {
+			mean := func(k int) *float64 {
+				if s[rollCount] == 0 {
+					return nil
+				}
+				v := s[k] / s[rollCount]
+				return finite(&v)
+			}
+			p.Expected, p.Lower, p.Upper = mean(scoreExpected), mean(scoreExpected+1), mean(scoreUpper)
+			p.Score, p.AlarmScore = finite(&s[scoreMax]), finite(&s[scoreAlarm])
 		}
-		return nil
-	})
-	return points, err
-}
-
-func (c chart) at(i int, step float64) time.Time {
-	return utc(c.r.From.Add(time.Duration(float64(i) * step * float64(time.Second))))
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func (c chart) anomalies(ctx context.Context, out *api.Series) error {
@@ -185,8 +186,7 @@ func (c chart) anomalies(ctx context.Context, out *api.Series) error {
 
 // lastPoint is the newest point of metric m: a lateral table with ts, value and
 // root; empty where there is none. $1 is the tenant.
-const lastPoint = `LATERAL (SELECT ts, value, root FROM datapoint_rows r
-	WHERE r.tenant_id = $1 AND r.metric_id = m.metric_id ORDER BY ts DESC, root LIMIT 1)`
+const lastPoint = `LATERAL (SELECT ts, value, root FROM last_point(m.metric_id) l WHERE l.tenant_id = $1)`
 
 // sparkSteps is how many numbers a sparkline has.
 const sparkSteps = 48
@@ -194,35 +194,39 @@ const sparkSteps = 48
 // sparks fills the sparklines of metrics: the last value in each of 48 steps of
 // the 24 h before now, or of the time since the first point in them.
 func sparks(ctx context.Context, tx pgx.Tx, tenant schemas.ID, now time.Time, metrics map[schemas.ID]*api.Summary) error {
-	day := now.Add(-24 * time.Hour)
-	rows, err := tx.Query(ctx, `SELECT m.metric_id, f.ts, b.i, p.value
-		FROM unnest($2::uuid[]) m(metric_id)
-		CROSS JOIN LATERAL (SELECT ts, ($4 - ts) / $5::int AS step FROM datapoint_rows r
-			WHERE r.tenant_id = $1 AND r.metric_id = m.metric_id AND ts >= $3 AND ts < $4 ORDER BY ts LIMIT 1) f
-		CROSS JOIN generate_series(0, $5::int - 1) b(i)
-		CROSS JOIN LATERAL (SELECT value FROM datapoint_rows r
-			WHERE r.tenant_id = $1 AND r.metric_id = m.metric_id AND ts >= f.ts + b.i * f.step AND ts < f.ts + (b.i + 1) * f.step
-			ORDER BY ts DESC, root LIMIT 1) p`,
-		uuidOf(tenant), ids(metrics), day, now, sparkSteps)
-	if err != nil {
-		return err
-	}
-	var id pgtype.UUID
-	var from time.Time
-	var i int
-	var value float64
-	_, err = pgx.ForEachRow(rows, []any{&id, &from, &i, &value}, func() error {
-		m := metrics[id.Bytes]
-		if m.SparkFrom == nil {
-			begin, end := utc(from), utc(now)
-			m.SparkFrom, m.SparkTo = &begin, &end
-			m.Spark = make([]*float64, sparkSteps)
+	day := reach{now.Add(-24 * time.Hour).UnixMicro(), now.UnixMicro()}
+	for id, m := range metrics {
+		c := chart{tx: tx, tenant: tenant, metric: id}
+		first, err := c.first(ctx, day)
+		if err != nil {
+			return err
 		}
-		v := value
-		m.Spark[i] = finite(&v)
-		return nil
-	})
-	return err
+		if first == 0 {
+			continue
+		}
+		g := grid{reach: reach{first, day.to}, start: first, step: (day.to - first + sparkSteps - 1) / sparkSteps}
+		g.width = g.step // what lies on a border may stand beside it
+		values, err := c.rollUp(ctx, stream.DatapointSeries, g, nil)
+		if err != nil {
+			return err
+		}
+		begin, end := time.UnixMicro(first).UTC(), utc(now)
+		m.SparkFrom, m.SparkTo = &begin, &end
+		m.Spark = make([]*float64, sparkSteps)
+		for i, v := range values {
+			m.Spark[i] = finite(&v[pointLast])
+		}
+	}
+	return nil
+}
+
+// first is the instant of the metric's first point in a reach; 0 = it has none.
+func (c chart) first(ctx context.Context, r reach) (int64, error) {
+	s, _, err := samples(ctx, c.tx, sampleQuery{spec: stream.DatapointSeries, tenant: c.tenant, metric: c.metric, reach: r, order: Oldest, limit: 1})
+	if err != nil || s.Len() == 0 {
+		return 0, err
+	}
+	return s.TS[0], nil
 }
 
 func ids[T any](of map[schemas.ID]T) []pgtype.UUID {

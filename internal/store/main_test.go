@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"time"
 
@@ -19,18 +20,14 @@ var (
 		Columns: []string{"device_id", "tenant_id", "device_external_id", "first_seen", "root", "partition"}}
 	metricSpec = &stream.TableSpec{Name: "metrics", Key: []string{"metric_id"}, Update: []string{"unit", "tags"},
 		Columns: []string{"metric_id", "tenant_id", "device_id", "name", "unit", "tags", "first_seen", "root", "partition"}}
-	pointSpec = &stream.TableSpec{Name: "datapoint_rows",
-		Columns: []string{"tenant_id", "metric_id", "ts", "value", "root", "flags", "partition"}}
 	usageSpec = &stream.TableSpec{Name: "usage", Key: []string{"tenant_id", "day"}, Add: []string{"requests", "points", "bytes"},
 		Columns: []string{"tenant_id", "day", "requests", "points", "bytes"}}
 	batchSpec = &stream.TableSpec{Name: "ingest_batches", Key: []string{"tenant_id", "request_id", "part"},
 		Columns: []string{"tenant_id", "request_id", "part", "parts", "partition", "root", "received_at", "key_id", "source",
 			"points", "accepted", "duplicate", "rejected", "rejections", "body_sha256"}}
-	scoreSpec = &stream.TableSpec{Name: "anomaly_scores",
+	scoreSpec = &stream.TableSpec{Name: "anomaly_rows",
 		Columns: []string{"tenant_id", "device_id", "metric_id", "ts", "window_start", "window_end", "received_at", "value", "score", "alarm_score",
 			"expected", "lower", "upper", "root", "partition", "tick", "severity", "label", "sub_label", "warm_up", "explanation", "contributors", "model_version"}}
-	featureSpec = &stream.TableSpec{Name: "features",
-		Columns: []string{"tenant_id", "device_id", "metric_id", "ts", "window_start", "window_end", "received_at", "value", "mean", "root", "partition", "tick"}}
 	alertSpec = &stream.TableSpec{Name: "alert_events", Key: []string{"event_id"},
 		Columns: []string{"event_id", "alert_id", "rule_id", "rule_name", "tenant_id", "device_id", "metric_id", "device_external_id", "metric_name",
 			"state", "ordinal", "opened_at", "ts", "window_start", "window_end", "received_at", "value", "score", "alarm_score", "expected",
@@ -91,10 +88,33 @@ func (w *world) declare() {
 }
 
 func (w *world) point(rows *stream.RowSet, second int, value float64, root uint64) {
-	rows.Add(pointSpec, w.tenant[:], w.metric[:], us(second), value, root, uint32(0), 0)
+	w.pointAt(rows, us(second), value, root, 0)
 }
 
+func (w *world) pointAt(rows *stream.RowSet, ts int64, value float64, root uint64, flags schemas.PointFlag) {
+	s := rows.Series(stream.DatapointSeries, stream.SeriesKey{Tenant: w.tenant, Device: w.device, Metric: w.metric})
+	s.Add(ts, root, uint32(flags))
+	s.Real(value)
+}
+
+func (w *world) feature(rows *stream.RowSet, second int, root uint64) {
+	s := rows.Series(stream.FeatureSeries, stream.SeriesKey{Tenant: w.tenant, Device: w.device, Metric: w.metric})
+	s.Add(us(second), root, stream.SampleLowVariance)
+	s.Long(-10e6, 0, -1e6, 2e6, 10, 3)
+	s.Real(1, 2, 3, 12.5, 4, 5, 6, 7, 8, 1, 9, 0.5, 1.5)
+}
+
+// score writes one evaluation as the scorer's projection does: a normal one as a
+// sample, another as a row.
 func (w *world) score(rows *stream.RowSet, second int, severity schemas.Severity, root uint64) {
+	if severity == schemas.Severity_SEVERITY_NONE {
+		s := rows.Series(stream.ScoreSeries, stream.SeriesKey{Tenant: w.tenant, Device: w.device, Metric: w.metric})
+		s.Add(us(second), root, uint32(schemas.WarmUp_WARM_UP_TRUSTED)<<stream.SampleWarmUpShift)
+		s.Long(-300e6, 0, 0, 0)
+		s.Real(20.5, 0.1, 0.1, 21, 20, math.NaN())
+		s.Words = append(s.Words, "\xab")
+		return
+	}
 	rows.Add(scoreSpec, w.tenant, w.device, w.metric, us(second), us(second-300), us(second), us(second), 20.5, 0.9, 0.8,
 		21.0, 20.0, nil, root, 0, false, severity, schemas.Label_LABEL_SPIKE, schemas.SubLabel_SUB_LABEL_NONE,
 		schemas.WarmUp_WARM_UP_TRUSTED, "value far above", []map[string]any{{"name": "fast", "share": 1}}, []byte{0xab})

@@ -71,13 +71,14 @@ func (s *Store) TenantOfEvent(ctx context.Context, eventID string) (schemas.ID, 
 	return tenant.Bytes, orNotFound(err)
 }
 
-// DatapointTotals counts the stored points of all tenants and the bytes that all
+// DatapointTotals counts the stored points of all tenants (one accepted twice counts
+// twice until it is sealed) and the bytes that all
 // projected tables take with their indexes.
 func (s *Store) DatapointTotals(ctx context.Context) (points, bytes int64, err error) {
 	if s.owner == nil {
 		return 0, 0, fmt.Errorf("count datapoints: %w", ErrNoRole)
 	}
-	err = s.owner.QueryRow(ctx, `SELECT (SELECT count(*) FROM datapoints),
+	err = s.owner.QueryRow(ctx, `SELECT (SELECT coalesce((SELECT sum(n) FROM datapoint_recent), 0) + coalesce((SELECT sum(n) FROM datapoint_chunks), 0)),
 		(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		 WHERE n.nspname = 'public' AND c.relkind = 'r')`).Scan(&points, &bytes)
 	if err != nil {

@@ -47,7 +47,7 @@ func TestDatapointsLowestRootWinsOnEveryPage(t *testing.T) {
 				w.point(rows, i, float64(root), root)
 			}
 		}
-		rows.Add(pointSpec, w.tenant, w.metric, us(25), 1.0, uint64(9), schemas.PointFlag_POINT_FLAG_LATE|schemas.PointFlag_POINT_FLAG_BEHIND, 0)
+		w.pointAt(rows, us(25), 1, 9, schemas.PointFlag_POINT_FLAG_LATE|schemas.PointFlag_POINT_FLAG_BEHIND)
 	})
 	for _, order := range []store.Order{store.Newest, store.Oldest} {
 		for _, limit := range []int{1, 5, 26, 100} {

@@ -12,9 +12,9 @@ import (
 
 // projected says which tables are filled from which log.
 var projected = map[stream.LogName][]string{
-	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_rows", "usage", "ingest_minutes"},
-	stream.Features:   {"features"},
-	stream.Scores:     {"anomaly_scores", "models"},
+	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_recent", "datapoint_chunks", "usage", "ingest_minutes"},
+	stream.Features:   {"feature_recent", "feature_chunks"},
+	stream.Scores:     {"anomaly_rows", "silent_metrics", "score_recent", "score_chunks", "models"},
 	stream.Alerts:     {"alert_events", "alerts"},
 	stream.Deliveries: {"webhook_deliveries"},
 }

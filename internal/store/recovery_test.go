@@ -62,7 +62,9 @@ func TestProjectionSurvivesSIGKILL(t *testing.T) {
 			for root := uint64(pos) + 1; ; root++ {
 				var rs stream.RowSet
 				for i := range 5 {
-					rs.Add(pointSpec, tenant, metric, us(int(root)), float64(i), root, 0, 0)
+					s := rs.Series(stream.DatapointSeries, stream.SeriesKey{Tenant: tenant, Metric: metric})
+					s.Add(us(int(root))+int64(i), root, 0)
+					s.Real(float64(i))
 				}
 				if err := s.Apply(context.Background(), stream.Points, 0, root-1, root, &rs); err != nil {
 					ended <- err
@@ -92,7 +94,7 @@ func TestProjectionSurvivesSIGKILL(t *testing.T) {
 func state(t *testing.T, dsn string) (rows, position int64) {
 	t.Helper()
 	c := connect(t, dsn)
-	err := c.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM datapoint_rows), coalesce((SELECT root FROM projection_positions), 0)`).Scan(&rows, &position)
+	err := c.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM datapoints), coalesce((SELECT root FROM projection_positions), 0)`).Scan(&rows, &position)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,11 @@ import (
 // Every table that knows a tenant is scoped, whoever adds it.
 func TestEveryTenantTableIsProtected(t *testing.T) {
 	db := storetest.New(t)
-	c := db.Conn(t, db.OwnerDSN)
+	everyTenantTableIsProtected(t, db.Conn(t, db.OwnerDSN))
+}
+
+func everyTenantTableIsProtected(t *testing.T, c *pgx.Conn) {
+	t.Helper()
 	rows, err := c.Query(t.Context(), `
 		SELECT c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity,
 		       (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid),
@@ -62,7 +66,7 @@ func TestAppSeesOneTenant(t *testing.T) {
 	fill(a)
 	fill(b)
 	c := db.Conn(t, db.AppDSN)
-	tables := []string{"tenants", "devices", "metrics", "datapoint_rows", "datapoints", "anomaly_scores", "anomalies", "alert_events", "webhooks", "audit_log"}
+	tables := []string{"tenants", "devices", "metrics", "datapoint_recent", "datapoints", "anomaly_scores", "anomalies", "alert_events", "webhooks", "audit_log"}
 	seen := func(table string) int {
 		var n int
 		if err := c.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
@@ -92,7 +96,7 @@ func TestAppSeesOneTenant(t *testing.T) {
 		t.Fatalf("writing for another tenant: %v", err)
 	}
 	for _, q := range []string{
-		`SELECT hash FROM api_keys`, `DELETE FROM datapoint_rows`, `TRUNCATE metrics`, `UPDATE tenants SET name = 'x'`,
+		`SELECT hash FROM api_keys`, `DELETE FROM datapoint_recent`, `TRUNCATE metrics`, `UPDATE tenants SET name = 'x'`,
 		`SELECT * FROM projection_positions`, `SELECT * FROM analyst_logins`, `DELETE FROM audit_log`,
 	} {
 		if _, err := c.Exec(t.Context(), q); err == nil || !strings.Contains(err.Error(), "permission denied") {

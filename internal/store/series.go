@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // Order of a series.
@@ -42,35 +44,36 @@ func (s *Store) Datapoints(ctx context.Context, tenant schemas.ID, metricID stri
 	if err != nil {
 		return out, fmt.Errorf("read datapoints: %w", err)
 	}
-	compare, direction := o.sql()
-	var q query
-	// Not through the view: its ascending order would sort the whole series for a newest page.
-	q.add(`SELECT DISTINCT ON (ts) ts, value, flags, root FROM datapoint_rows WHERE tenant_id = ? AND metric_id = ?`,
-		uuidOf(tenant), uuidOf(metric))
-	q.addRange("ts", r)
+	r2 := reachOf(r)
 	if p.after != nil {
-		q.add(" AND ts "+compare+" ?", p.after.time())
+		r2 = r2.beyond(o, p.after.TS)
 	}
-	q.add(" ORDER BY ts " + direction + ", root")
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readSeries(ctx, tenant, func(tx pgx.Tx) error {
 		if err := requireMetric(ctx, tx, tenant, metric); err != nil {
 			return err
 		}
-		out, err = collect(ctx, tx, &q, p, func(row pgx.Row, c *cursor) (api.Datapoint, error) {
-			var d api.Datapoint
-			var flags int32
-			var root int64
-			err := row.Scan(&d.TS, &d.Value, &flags, &root)
-			d.TS, d.Flags, d.Root = utc(d.TS), flagNames(flags), uint64(root)
-			*c = cursor{List: list, TS: d.TS.UnixMicro()}
-			return d, err
-		})
-		return err
+		points, _, err := samples(ctx, tx, sampleQuery{spec: stream.DatapointSeries, tenant: tenant, metric: metric, reach: r2, order: o, limit: p.limit + 1})
+		if err != nil {
+			return err
+		}
+		out.Data = []api.Datapoint{}
+		for _, i := range firstOf(points, o, p.limit+1) {
+			if len(out.Data) == p.limit {
+				out.HasMore, out.NextCursor = true, cursor{List: list, TS: out.Data[p.limit-1].TS.UnixMicro()}.String()
+				break
+			}
+			out.Data = append(out.Data, datapoint(points, i))
+		}
+		return nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("read datapoints: %w", err)
 	}
 	return out, nil
+}
+
+func datapoint(s *stream.Samples, i int) api.Datapoint {
+	return api.Datapoint{TS: time.UnixMicro(s.TS[i]).UTC(), Value: s.Reals[0][i], Flags: flagNames(int32(s.Flags[i])), Root: s.Root[i]}
 }
 
 func flagNames(bits int32) []string {
@@ -87,7 +90,7 @@ const scoreColumns = `SELECT s.metric_id, s.device_id, coalesce(d.device_externa
 	s.ts, s.window_start, s.window_end, s.value, s.score, s.alarm_score, s.severity, s.label, s.sub_label,
 	s.expected, s.lower, s.upper, s.explanation, s.contributors, s.warm_up, s.warm_up_eta_us, s.model_version,
 	s.tick, s.backfill, s.root
-	FROM anomaly_scores s
+	FROM anomaly_rows s
 	LEFT JOIN metrics m ON m.metric_id = s.metric_id AND m.tenant_id = s.tenant_id
 	LEFT JOIN devices d ON d.device_id = s.device_id AND d.tenant_id = s.tenant_id
 	WHERE s.tenant_id = ?`
@@ -105,20 +108,19 @@ func (s *Store) Scores(ctx context.Context, tenant schemas.ID, metricID string, 
 	if err != nil {
 		return out, fmt.Errorf("read scores: %w", err)
 	}
-	compare, direction := o.sql()
-	var q query
-	q.add(scoreColumns+" AND s.metric_id = ?", uuidOf(tenant), uuidOf(metric))
-	q.addRange("s.ts", r)
-	if p.after != nil {
-		q.add(" AND (s.ts, s.root, s.tick) "+compare+" (?, ?, ?)", p.after.time(), p.after.Root, p.after.Tick)
-	}
-	q.add(" ORDER BY s.ts " + direction + ", s.root " + direction + ", s.tick " + direction)
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readSeries(ctx, tenant, func(tx pgx.Tx) error {
 		if err := requireMetric(ctx, tx, tenant, metric); err != nil {
 			return err
 		}
-		out, err = collect(ctx, tx, &q, p, scanScore(list))
-		return err
+		found, err := scorePage(ctx, tx, tenant, metric, reachOf(r), o, p.after, p.limit+1)
+		if err != nil {
+			return err
+		}
+		out.Data = found
+		if len(found) > p.limit {
+			out.Data, out.HasMore, out.NextCursor = found[:p.limit], true, scoreCursor(list, &found[p.limit-1]).String()
+		}
+		return nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("read scores: %w", err)
@@ -217,7 +219,7 @@ func scanScore(list string) func(pgx.Row, *cursor) (api.Score, error) {
 		if v.Contributors, err = decodeContributors(contributors); err != nil {
 			return v, err
 		}
-		*c = cursor{List: list, TS: v.TS.UnixMicro(), ID: v.MetricID, Root: root, Tick: v.Tick}
+		*c = scoreCursor(list, &v)
 		return v, nil
 	}
 }

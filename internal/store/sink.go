@@ -49,8 +49,9 @@ func (s *Store) DurablePosition(ctx context.Context, log stream.LogName, partiti
 	return root, nil
 }
 
-// Apply implements stream.RowSink. Tables with a key are written row by row in
-// log order (pipelined), so a key may repeat within rows; tables without one by COPY.
+// Apply implements stream.RowSink. Rows with a key are written as if one after the
+// other in log order, so a key may repeat among them; rows without one and
+// samples by COPY.
 func (s *Store) Apply(ctx context.Context, log stream.LogName, partition int, from, to uint64, rows *stream.RowSet) error {
 	if to <= from {
 		return fmt.Errorf("apply rows of %s: position would move from %d to %d", stream.StreamName(log, partition), from, to)
@@ -71,10 +72,21 @@ func (s *Store) Apply(ctx context.Context, log stream.LogName, partition int, fr
 				return fmt.Errorf("write %s: %w", rows.Tables[i].Spec.Name, err)
 			}
 		}
+		for _, kind := range rows.Kinds {
+			if kind.Len() == 0 {
+				continue
+			}
+			if err := s.copySamples(ctx, tx, partition, kind); err != nil {
+				return fmt.Errorf("write samples of %s: %w", kind.Spec.Name, err)
+			}
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("apply rows of %s: %w", stream.StreamName(log, partition), err)
+	}
+	if rows != nil {
+		s.sealers.wrote(rows.Kinds)
 	}
 	return nil
 }
@@ -106,7 +118,7 @@ func (s *Store) writeTable(ctx context.Context, tx pgx.Tx, t *stream.TableRows) 
 		return err
 	}
 	if len(t.Spec.Key) > 0 {
-		return upsertRows(ctx, tx, t, oids)
+		return s.upsertRows(ctx, tx, t, oids)
 	}
 	return s.copyRows(ctx, tx, t, oids)
 }

@@ -38,7 +38,7 @@ func TestApplyMovesThePositionWithTheRows(t *testing.T) {
 	if pos, err := db.DurablePosition(ctx, stream.Points, 3); err != nil || pos != 9 {
 		t.Fatalf("position %d, %v", pos, err)
 	}
-	if n := count(t, db, "datapoint_rows"); n != 1 {
+	if n := count(t, db, "datapoints"); n != 1 {
 		t.Fatalf("%d rows after refused commits, want 1", n)
 	}
 }
@@ -52,7 +52,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	if err := db.Apply(t.Context(), stream.Points, 0, 0, 1, &rows); err == nil || !strings.Contains(err.Error(), "column points") {
 		t.Fatalf("got %v", err)
 	}
-	if n := count(t, db, "datapoint_rows"); n != 0 {
+	if n := count(t, db, "datapoints"); n != 0 {
 		t.Fatalf("%d rows of a failed commit", n)
 	}
 	if pos, _ := db.Position(t.Context(), stream.Points, 0); pos != 0 {
@@ -84,7 +84,7 @@ func TestApplyHasOneWinner(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := count(t, db, "datapoint_rows"); n != roots {
+	if n := count(t, db, "datapoints"); n != roots {
 		t.Fatalf("%d rows, want %d", n, roots)
 	}
 }
@@ -123,8 +123,8 @@ func TestRowsWithAwkwardValues(t *testing.T) {
 		for i, v := range []float64{math.Inf(1), math.NaN(), math.Copysign(0, -1), math.SmallestNonzeroFloat64} {
 			w.point(rows, i, v, 1)
 		}
-		rows.Add(pointSpec, w.tenant[:], w.metric[:], int64(math.MinInt64), 1.0, uint64(1), 0, 0)
-		rows.Add(pointSpec, w.tenant[:], w.metric[:], int64(math.MaxInt64), 1.0, uint64(1), 0, 0)
+		w.pointAt(rows, math.MinInt64, 1, 1, 0)
+		w.pointAt(rows, math.MaxInt64, 1, 1, 0)
 		rows.Add(deadSpec, "normaliser", 0, uint64(1), uint32(0), "bad\x00reason", "\xff\xfe", nil, []byte{1, 0, 2})
 		rows.Add(batchSpec, w.tenant, "req", uint32(0), uint32(1), 0, uint64(1), us(0), "", "http", uint32(1), uint32(0), uint32(0), uint32(1),
 			`[{"pointer":"/metrics/0","code":"x","detail":"nul \u0000 and \"quotes\""}]`, []byte(nil))
@@ -133,7 +133,7 @@ func TestRowsWithAwkwardValues(t *testing.T) {
 	if err != nil || len(r.Rejections) != 1 || r.Rejections[0].Detail != "nul \uFFFD and \"quotes\"" {
 		t.Fatalf("got %+v, %v", r, err)
 	}
-	if n := count(t, db, "datapoint_rows"); n != 6 {
+	if n := count(t, db, "datapoints"); n != 6 {
 		t.Fatalf("%d rows, want 6", n)
 	}
 }
@@ -146,10 +146,10 @@ func TestWrongRowsAreRefusedClearly(t *testing.T) {
 		spec *stream.TableSpec
 		row  []any
 	}{
-		{"uuid of 3 bytes", pointSpec, []any{[]byte("abc"), w.metric, us(0), 1.0, uint64(1), 0, 0}},
-		{"does not fit a smallint", pointSpec, []any{w.tenant, w.metric, us(0), 1.0, uint64(1), 0, 1 << 20}},
-		{"does not fit a bigint", pointSpec, []any{w.tenant, w.metric, us(0), 1.0, uint64(math.MaxUint64), 0, 0}},
-		{"2 values for 7 columns", pointSpec, []any{w.tenant, w.metric}},
+		{"uuid of 3 bytes", deviceSpec, []any{[]byte("abc"), w.tenant, "d", us(0), uint64(1), 0}},
+		{"does not fit a smallint", deviceSpec, []any{w.device, w.tenant, "d", us(0), uint64(1), 1 << 20}},
+		{"does not fit a bigint", deviceSpec, []any{w.device, w.tenant, "d", us(0), uint64(math.MaxUint64), 0}},
+		{"2 values for 6 columns", deviceSpec, []any{w.tenant, w.metric}},
 		{`relation "nowhere" does not exist`, &stream.TableSpec{Name: "nowhere", Columns: []string{"a"}}, []any{1}},
 	} {
 		var rows stream.RowSet
@@ -182,8 +182,10 @@ func TestCopyWithoutBypass(t *testing.T) {
 		w.apply(stream.Points, func(rows *stream.RowSet) {
 			w.point(rows, int(root)*2, 1, root)
 			w.point(rows, int(root)*2+1, 1, root)
-			other := *pointSpec // a second set of rows for the same table
-			rows.Add(&other, w.tenant, w.metric, us(100+int(root)), 2.0, root, 0, 0)
+			other := *stream.DatapointSeries // a second set of samples for the same table
+			s := rows.Series(&other, stream.SeriesKey{Tenant: w.tenant, Device: w.device, Metric: w.metric})
+			s.Add(us(100+int(root)), root, 0)
+			s.Real(2)
 		})
 	}
 	p, err := db.Datapoints(t.Context(), w.tenant, w.metric.String(), api.Range{}, api.PageRequest{}, 0)

@@ -41,6 +41,9 @@ type Config struct {
 	PepperVersion int
 	// SecretKey encrypts webhook secrets, 32 bytes.
 	SecretKey []byte
+
+	// Sealing says when series are sealed.
+	Sealing Sealing
 }
 
 // Store is the database, seen by the roles it was opened for.
@@ -50,6 +53,8 @@ type Store struct {
 	writer *pgxpool.Pool
 	app    *pgxpool.Pool
 	copies bool // the writer role may COPY into tables with row-level security
+
+	sealers sealers
 }
 
 // Open connects the pools. The schema must be there already (Migrate).
@@ -60,7 +65,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if len(cfg.SecretKey) != 0 && len(cfg.SecretKey) != 32 {
 		return nil, fmt.Errorf("open store: SecretKey has %d bytes, expected 32", len(cfg.SecretKey))
 	}
-	s := &Store{cfg: cfg}
+	cfg.Sealing.defaults()
+	s := &Store{cfg: cfg, sealers: newSealers()}
 	for _, p := range []struct {
 		pool     **pgxpool.Pool
 		role     string

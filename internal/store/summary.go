@@ -19,8 +19,7 @@ const silentRepeat = 150 * time.Second
 // silentMetrics are the metrics that an evaluation of the last minutes calls
 // silent, with its root: a point beyond that root has ended the silence. $1 is
 // the tenant, $3 the instant from which on.
-const silentMetrics = `(SELECT metric_id, max(root) AS root FROM anomaly_scores
-	WHERE tenant_id = $1 AND silent AND received_at > $3 GROUP BY metric_id)`
+const silentMetrics = `(SELECT metric_id, root FROM silent_metrics WHERE tenant_id = $1 AND received_at > $3)`
 
 // anomalyRows are a tenant's anomalies since an instant ($1, $2), each with
 // whether one begins with it: consecutive evaluations of one metric with one label
@@ -29,7 +28,7 @@ const silentMetrics = `(SELECT metric_id, max(root) AS root FROM anomaly_scores
 const anomalyRows = `(SELECT metric_id, ts, label, alarm_score,
 	CASE severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END AS severity,
 	coalesce(ts - lag(ts) OVER w > greatest(interval '150 seconds', (window_end - window_start) / 5), true) AS begins
-	FROM anomaly_scores WHERE tenant_id = $1 AND severity <> 'none' AND ts > $2
+	FROM anomaly_rows WHERE tenant_id = $1 AND severity <> 'none' AND ts > $2
 	WINDOW w AS (PARTITION BY metric_id, label ORDER BY ts))`
 
 // anomalousMetrics count the anomalies of metrics and rank the worst of them.
@@ -59,8 +58,7 @@ func summarise(ctx context.Context, tx pgx.Tx, tenant schemas.ID, now time.Time,
 		  coalesce(a.worst, 0), coalesce(a.n, 0)
 		FROM unnest($4::uuid[]) m(metric_id)
 		LEFT JOIN `+lastPoint+` p ON true
-		LEFT JOIN LATERAL (SELECT warm_up FROM anomaly_scores s
-			WHERE s.tenant_id = $1 AND s.metric_id = m.metric_id ORDER BY ts DESC, root DESC, tick DESC LIMIT 1) s ON true
+		LEFT JOIN LATERAL last_evaluation(m.metric_id) s ON s.tenant_id = $1
 		LEFT JOIN `+silentMetrics+` z ON z.metric_id = m.metric_id
 		LEFT JOIN `+anomalousMetrics+` a ON a.metric_id = m.metric_id`, append(since(tenant, now), ids(of))...)
 	if err != nil {

@@ -26,7 +26,7 @@ func (s *Store) TraceEvent(ctx context.Context, tenant schemas.ID, eventID strin
 	if err != nil {
 		return t, received, fmt.Errorf("trace event: %w", err)
 	}
-	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+	err = s.readSeries(ctx, tenant, func(tx pgx.Tx) error {
 		if err := traceScore(ctx, tx, tenant, metric, &t); err != nil {
 			return err
 		}
@@ -54,23 +54,34 @@ func (s *Store) TraceEvent(ctx context.Context, tenant schemas.ID, eventID strin
 // traceScore finds the evaluation at the event's root: an event whose time has
 // come by a tick has none at its own instant, then the last one before it.
 func traceScore(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
-	var q query
-	q.add(scoreColumns+` AND s.metric_id = ? AND s.ts <= ? AND s.root <= ? ORDER BY s.ts DESC, s.root DESC, s.tick DESC LIMIT 1`,
-		uuidOf(tenant), uuidOf(metric), t.Event.TS, int64(t.Event.Root))
-	v, err := scanScore("")(tx.QueryRow(ctx, q.sql.String(), q.args...), &cursor{})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
+	before := reach{firstInstant, t.Event.TS.UnixMicro() + 1}
+	var after *cursor
+	for {
+		found, err := scorePage(ctx, tx, tenant, metric, before, Newest, after, 500)
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			if found[i].Root <= t.Event.Root {
+				t.Score = &found[i]
+				return nil
+			}
+		}
+		if len(found) < 500 {
+			return nil
+		}
+		last := scoreCursor("", &found[len(found)-1])
+		after = &last
 	}
-	t.Score = &v
-	return err
 }
 
 func traceFeatures(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
 	if t.Score == nil {
 		return nil
 	}
-	err := tx.QueryRow(ctx, `SELECT to_jsonb(f) - 'tenant_id' FROM features f
-		WHERE tenant_id = $1 AND metric_id = $2 AND ts = $3 AND root = $4 AND tick = $5 LIMIT 1`,
+	err := tx.QueryRow(ctx, `SELECT to_jsonb(f) - ARRAY['tenant_id', 'chunk_first', 'chunk_last'] FROM features f
+		WHERE tenant_id = $1 AND metric_id = $2 AND chunk_first BETWEEN chunk_week($3) AND $3 AND chunk_last >= $3
+		  AND ts = $3 AND root = $4 AND tick = $5 LIMIT 1`,
 		uuidOf(tenant), uuidOf(metric), t.Score.TS, int64(t.Score.Root), t.Score.Tick).Scan(&t.Features)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -79,9 +90,9 @@ func traceFeatures(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t 
 }
 
 func tracePoints(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID, t *api.EventTrace) error {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT ON (ts) ts, value, flags, root, partition FROM datapoint_rows
-		WHERE tenant_id = $1 AND metric_id = $2 AND ts > $3 AND ts <= $4 AND root <= $5 ORDER BY ts DESC, root LIMIT 1000`,
-		uuidOf(tenant), uuidOf(metric), t.Event.WindowStart, t.Event.WindowEnd, int64(t.Event.Root))
+	rows, err := tx.Query(ctx, `SELECT ts, value, flags, root, partition FROM points($2, $3, $4)
+		WHERE tenant_id = $1 AND root <= $5 ORDER BY ts DESC LIMIT 1000`, uuidOf(tenant), uuidOf(metric),
+		t.Event.WindowStart.Add(time.Microsecond), t.Event.WindowEnd.Add(time.Microsecond), int64(t.Event.Root)) // (start, end]
 	if err != nil {
 		return err
 	}

@@ -17,27 +17,40 @@ import (
 // copyHeader begins binary COPY data (PostgreSQL manual, COPY, "Binary Format").
 var copyHeader = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
+// copyTrailer ends it.
+func copyTrailer(data []byte) []byte { return append(data, 0xff, 0xff) }
+
 // copyRows appends rows in their order.
 func (s *Store) copyRows(ctx context.Context, tx pgx.Tx, t *stream.TableRows, oids []uint32) error {
 	data, err := encodeCopy(t, oids)
 	if err != nil {
 		return err
 	}
-	table, columns := pgx.Identifier{t.Spec.Name}.Sanitize(), identList(t.Spec.Columns)
+	return s.copyData(ctx, tx, t.Spec.Name, t.Spec.Columns, data)
+}
+
+// copyData appends encoded rows to a table.
+func (s *Store) copyData(ctx context.Context, tx pgx.Tx, name string, columns []string, data []byte) error {
+	table, list := pgx.Identifier{name}.Sanitize(), identList(columns)
 	if s.copies {
-		return copyInto(ctx, tx, table, columns, data)
+		return copyInto(ctx, tx, table, list, data)
 	}
 	// This role may not COPY into a table with row-level security: by way of one without.
-	stage := pgx.Identifier{"copy_" + t.Spec.Name}.Sanitize()
-	_, err = tx.Exec(ctx, "CREATE TEMP TABLE IF NOT EXISTS "+stage+" (LIKE "+table+" INCLUDING DEFAULTS) ON COMMIT DELETE ROWS")
+	return stage(ctx, tx, name, list, data, "INSERT INTO "+table+" ("+list+") SELECT "+list)
+}
+
+// stage copies rows into a temporary table like the named one, then runs
+// insert FROM it, and tail.
+func stage(ctx context.Context, tx pgx.Tx, name, columns string, data []byte, insert string, tail ...string) error {
+	table, stage := pgx.Identifier{name}.Sanitize(), pgx.Identifier{"copy_" + name}.Sanitize()
+	_, err := tx.Exec(ctx, "CREATE TEMP TABLE IF NOT EXISTS "+stage+" (LIKE "+table+" INCLUDING DEFAULTS) ON COMMIT DELETE ROWS")
 	if err != nil {
 		return fmt.Errorf("make temporary table: %w", err)
 	}
 	if err := copyInto(ctx, tx, "pg_temp."+stage, columns, data); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO "+table+" ("+columns+") SELECT "+columns+" FROM pg_temp."+stage)
-	if err != nil {
+	if _, err = tx.Exec(ctx, insert+" FROM pg_temp."+stage+" "+strings.Join(tail, " ")); err != nil {
 		return fmt.Errorf("move rows from temporary table: %w", err)
 	}
 	// A second set of rows for this table in one transaction must not meet these again.
@@ -55,6 +68,18 @@ func copyInto(ctx context.Context, tx pgx.Tx, table, columns string, data []byte
 	return nil
 }
 
+// copySamples appends the samples of one kind: one chunk per series, week and chunkMax.
+func (s *Store) copySamples(ctx context.Context, tx pgx.Tx, partition int, rows *stream.SeriesRows) error {
+	data := append(make([]byte, 0, len(copyHeader)+rows.Len()*32+len(rows.List)*192), copyHeader...)
+	// In the order of the index: neighbours go to the same page of it.
+	slices.SortFunc(rows.List, func(a, b *stream.Samples) int { return bytes.Compare(a.Key.Metric[:], b.Key.Metric[:]) })
+	for _, samples := range rows.List {
+		order(samples)
+		cut(samples, func(lo, hi int) { data = appendChunk(data, rows.Spec, samples, lo, hi, partition, false) })
+	}
+	return s.copyData(ctx, tx, rows.Spec.Name+"_recent", chunkColumns, copyTrailer(data))
+}
+
 func encodeCopy(t *stream.TableRows, oids []uint32) ([]byte, error) {
 	data := make([]byte, 0, len(copyHeader)+len(t.Rows)*len(oids)*12+2)
 	data = append(data, copyHeader...)
@@ -70,12 +95,33 @@ func encodeCopy(t *stream.TableRows, oids []uint32) ([]byte, error) {
 			}
 		}
 	}
-	return append(data, 0xff, 0xff), nil
+	return copyTrailer(data), nil
 }
 
-// upsertRows writes rows in their order with one prepared statement, pipelined
-// in one round trip: a key that repeats meets what the row before it left.
-func upsertRows(ctx context.Context, tx pgx.Tx, t *stream.TableRows, oids []uint32) error {
+// stageFrom is how many rows with a key are worth the way by a temporary table:
+// a fifth of the cost of a statement each, after a fixed price.
+const stageFrom = 64
+
+// upsertRows writes rows with a key as if one after the other.
+func (s *Store) upsertRows(ctx context.Context, tx pgx.Tx, t *stream.TableRows, oids []uint32) error {
+	folded, err := foldRows(t, oids)
+	if err != nil {
+		return err
+	}
+	if len(folded.Rows) < stageFrom {
+		return pipelineRows(ctx, tx, folded, oids)
+	}
+	data, err := encodeCopy(folded, oids)
+	if err != nil {
+		return err
+	}
+	columns := identList(t.Spec.Columns)
+	insert := "INSERT INTO " + pgx.Identifier{t.Spec.Name}.Sanitize() + " AS t (" + columns + ") SELECT " + columns
+	return stage(ctx, tx, t.Spec.Name, columns, data, insert, onConflict(t.Spec))
+}
+
+// pipelineRows writes rows with one prepared statement in one round trip.
+func pipelineRows(ctx context.Context, tx pgx.Tx, t *stream.TableRows, oids []uint32) error {
 	q := upsertSQL(t.Spec)
 	conn := tx.Conn()
 	// The driver keeps the statement for the life of the connection.
@@ -123,16 +169,18 @@ func encodeParams(spec *stream.TableSpec, oids []uint32, row []any) ([][]byte, e
 }
 
 func upsertSQL(spec *stream.TableSpec) string {
-	table := pgx.Identifier{spec.Name}.Sanitize()
 	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s AS t (%s) VALUES (", table, identList(spec.Columns))
+	fmt.Fprintf(&b, "INSERT INTO %s AS t (%s) VALUES (", pgx.Identifier{spec.Name}.Sanitize(), identList(spec.Columns))
 	for i := range spec.Columns {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "$%d", i+1)
 	}
-	fmt.Fprintf(&b, ") ON CONFLICT (%s) DO ", identList(spec.Key))
+	return b.String() + ") " + onConflict(spec)
+}
+
+func onConflict(spec *stream.TableSpec) string {
 	var set []string
 	for _, c := range spec.Update {
 		c = pgx.Identifier{c}.Sanitize()
@@ -142,10 +190,9 @@ func upsertSQL(spec *stream.TableSpec) string {
 		c = pgx.Identifier{c}.Sanitize()
 		set = append(set, c+" = t."+c+" + excluded."+c)
 	}
+	q := "ON CONFLICT (" + identList(spec.Key) + ") DO "
 	if len(set) == 0 {
-		b.WriteString("NOTHING")
-	} else {
-		b.WriteString("UPDATE SET " + strings.Join(set, ", "))
+		return q + "NOTHING"
 	}
-	return b.String()
+	return q + "UPDATE SET " + strings.Join(set, ", ")
 }
