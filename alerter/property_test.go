@@ -390,3 +390,42 @@ func BenchmarkScore(b *testing.B) {
 		})
 	}
 }
+
+// TestForeignNameStaysHidden: a damaged score, of a metric that nobody has declared
+// yet, opens an alert of its tenant. When the owner declares the metric, the alert
+// ends without its name.
+func TestForeignNameStaysHidden(t *testing.T) {
+	f := New()
+	w := &schemas.AlertRule{RuleId: bytesOf("rule", "or1"), Name: "or1", Enabled: true}
+	log := []*schemas.Entry{
+		{Kind: &schemas.Entry_Control{Control: &schemas.Control{Version: 1, TenantId: tenantOf("or1"), Change: &schemas.Control_AlertRule{AlertRule: w}}}},
+		{Kind: &schemas.Entry_Tick{Tick: &schemas.Tick{Second: 1000}}},
+		{Kind: &schemas.Entry_Score{Score: &schemas.Score{TenantId: tenantOf("or1"), DeviceId: bytesOf("device", "am2"), MetricId: bytesOf("metric", "am2"),
+			Ts: 1000 * second, ReceivedAt: 1000 * second, AlarmScore: 1, Severity: schemas.Severity_SEVERITY_CRITICAL, Label: schemas.Label_LABEL_SPIKE, WarmUp: schemas.WarmUp(3)}}},
+		declared("am2", "a"),
+		{Kind: &schemas.Entry_Control{Control: &schemas.Control{Version: 2, TenantId: tenantOf("or1"),
+			Change: &schemas.Control_AlertRuleDeleted{AlertRuleDeleted: &schemas.AlertRuleDeleted{RuleId: bytesOf("rule", "or1")}}}}},
+		{Kind: &schemas.Entry_Tick{Tick: &schemas.Tick{Second: 1001}}},
+		{Kind: &schemas.Entry_Tick{Tick: &schemas.Tick{Second: 1002}}},
+	}
+	var states []schemas.AlertState
+	for i, entry := range log {
+		raw, err := entry.MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range apply(f, i, raw) {
+			var e schemas.Entry
+			if err := e.UnmarshalVT(out); err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, e.GetAlertEvent().State)
+			if e.GetAlertEvent().MetricName != "" || e.GetAlertEvent().DeviceExternalId != "" {
+				t.Errorf("entry %d tells a stranger of %v", i, e.GetAlertEvent())
+			}
+		}
+	}
+	if want := []schemas.AlertState{schemas.AlertState_ALERT_STATE_OPENED, schemas.AlertState_ALERT_STATE_RESOLVED}; fmt.Sprint(states) != fmt.Sprint(want) {
+		t.Errorf("states %v, want %v", states, want)
+	}
+}

@@ -66,6 +66,9 @@ func (f *Fold) settle(c cause, key schemas.ID, now int64) {
 	w := f.watches.Touch(key)
 	owner := f.tenant(w.tenant)
 	m, _ := f.metrics.Get(w.metric)
+	if m != nil && m.tenant != w.tenant {
+		m = nil // a damaged score opened this before the metric's owner declared it: it must not learn the name
+	}
 	t := transition{c, f, owner.rule(w.rule), m, w}
 	at := now - w.lag // event time of this metric, by the clock
 
