@@ -94,7 +94,10 @@ func (b *liveBench) start() {
 	if err := srv.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
-	b.srv, b.addr = srv, srv.Addr()
+	b.srv = srv
+	if b.addr != srv.Addr() { // the first start; later ones keep it, and readers read it meanwhile
+		b.addr = srv.Addr()
+	}
 }
 
 func (b *liveBench) stop() time.Duration {
