@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/edgepulse/edgepulse/dashboard"
 	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/internal/app"
 )
@@ -97,11 +98,15 @@ func printReady(took time.Duration, url, env string, demo bool) {
 			rel = r
 		}
 	}
-	fmt.Printf("\nEdgePulse is ready after %.1f s\n  API      %s\n", took.Seconds(), url)
-	if demo {
-		fmt.Printf("  inbox    %s/demo/inbox (verified webhooks)\n", url)
+	how := "sign in with EDGEPULSE_API_KEY of the settings"
+	if _, built := dashboard.FS(); !built {
+		how = "not in this binary: `go tool task dashboard:build`, then build again"
 	}
-	fmt.Printf("  settings %s (address, development key)\n\nNext, in another terminal:\n  set -a; . %s; set +a\n", rel, rel)
+	fmt.Printf("\nEdgePulse is ready after %.1f s\n  dashboard %s (%s)\n  API       %s/v1\n", took.Seconds(), url, how, url)
+	if demo {
+		fmt.Printf("  inbox     %s/demo/inbox (verified webhooks)\n", url)
+	}
+	fmt.Printf("  settings  %s (address, development key)\n\nNext, in another terminal:\n  set -a; . %s; set +a\n", rel, rel)
 	device, metric, value := "kitchen", "temperature", "21.5"
 	if demo {
 		fmt.Println("  edgepulse alerts tail")
