@@ -166,7 +166,7 @@ func (w *world) archived(t *testing.T, ctx context.Context) {
 func (w *world) traces(t *testing.T, ctx context.Context) map[string]int {
 	t.Helper()
 	out := map[string]int{}
-	for _, table := range []string{"devices", "metrics", "datapoint_rows", "ingest_batches", "features", "anomaly_scores", "models", "alert_events", "webhook_deliveries", "dead_letters"} {
+	for _, table := range []string{"devices", "metrics", "datapoint_samples", "ingest_batches", "features", "anomaly_scores", "models", "alert_events", "webhook_deliveries", "dead_letters"} {
 		var n int
 		check(t, w, w.db.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&n))
 		out[table] = n
