@@ -20,7 +20,10 @@ export interface Events {
 type Name = keyof Events
 
 const silence = 40_000 // the server says something every 15 s
-const hiddenFor = 60_000 // a tab nobody looks at gives its connection back
+// A browser opens six connections to a service over HTTP/1.1, for all tabs together,
+// so a page that nobody looks at gives the one of its stream back: after a while when
+// it is hidden, at once when it is left (it may live on in the browser's cache).
+const hiddenFor = 10_000
 
 class Live {
   state = $state<'off' | 'connecting' | 'live' | 'waiting'>('off')
@@ -38,6 +41,8 @@ class Live {
       if (document.hidden) hiding = setTimeout(() => this.#pause(), hiddenFor)
       else if (this.state === 'waiting') this.#connect()
     })
+    addEventListener('pagehide', () => this.#pause())
+    addEventListener('pageshow', () => this.state === 'waiting' && this.#connect())
     addEventListener('online', () => this.state === 'waiting' && this.#connect())
   }
 
@@ -83,7 +88,8 @@ class Live {
   #pause(): void {
     clearTimeout(this.#timer)
     this.#stop?.abort()
-    this.state = 'waiting'
+    this.#stop = undefined // its end asks for no other one
+    if (this.state !== 'off') this.state = 'waiting'
   }
 
   #connect(): void {
