@@ -135,6 +135,15 @@ export async function startEdge(world, change = {}) {
 	// A test may take one of them away.
 	const kv = await mf.getKVNamespace("KEYS").catch(() => null);
 	const r2 = await mf.getR2Bucket("SPILL").catch(() => null);
+	// The simulator's own proxy resets a connection now and then under load: asked again.
+	const list = async (cursor, left = 5) => {
+		try {
+			return await r2.list({ prefix: "spill/", cursor });
+		} catch (e) {
+			if (left === 0 || e.message !== "fetch failed") throw e;
+			return list(cursor, left - 1);
+		}
+	};
 	const calls = [];
 	const api = await bridges.cloudflareAPI(kv, calls);
 	const s3 = await bridges.s3Bridge(url);
@@ -146,7 +155,7 @@ export async function startEdge(world, change = {}) {
 		spilled: async () => {
 			const out = [];
 			for (let cursor; ;) {
-				const page = await r2.list({ prefix: "spill/", cursor });
+				const page = await list(cursor);
 				out.push(...page.objects.map((o) => o.key));
 				if (!page.truncated) return out;
 				cursor = page.cursor;

@@ -51,7 +51,19 @@ export async function outage(world, edge, key, { kind, rate, seconds, kills, bud
 		await stop(drain, "SIGKILL");
 		drain = edge.startDrain();
 	}
-	await until("the spill to be empty", async () => (await edge.spilled()).length === 0, 600_000);
+	// The simulated R2 takes most of the time here, some ten objects a second.
+	const draining = performance.now();
+	let said = draining;
+	await until("the spill to be empty", async () => {
+		const left = (await edge.spilled()).length;
+		const now = performance.now();
+		if (now - said > 15_000) {
+			said = now;
+			const rate = (waiting - left) / ((now - draining) / 1000);
+			console.error(`${kind}: ${left} of ${waiting} wait for the drain, ${rate.toFixed(0)}/s, ${rate > 0 ? Math.ceil(left / rate) : "?"} s left`);
+		}
+		return left === 0;
+	}, 900_000);
 	await stop(drain);
 
 	const times = sent.map((s) => s.ms).sort((a, b) => a - b);
