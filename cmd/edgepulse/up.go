@@ -109,7 +109,7 @@ func printReady(took time.Duration, url, env string, demo bool) {
 	fmt.Printf("  settings  %s (address, development key)\n\nNext, in another terminal:\n  set -a; . %s; set +a\n", rel, rel)
 	device, metric, value := "kitchen", "temperature", "21.5"
 	if demo {
-		fmt.Println("  edgepulse alerts tail")
+		fmt.Println("  edgepulse alerts tail --since 5m")
 		device, value = "demo-cold-0001", "95" // a metric whose model is trusted: the answer is an alert
 	}
 	fmt.Printf("  curl -sS -H \"X-API-Key: $EDGEPULSE_API_KEY\" -H 'Content-Type: application/json' \"$EDGEPULSE_URL/v1/ingest\" \\\n"+
