@@ -15,6 +15,9 @@ import (
 func alone(ctx context.Context, i *inside, names ...string) error {
 	i.fill()
 	log := i.Log.Logger()
+	if err := app.ServeProfiles(ctx, i.Pprof); err != nil {
+		return err
+	}
 	a, err := app.New(ctx, &i.Config, app.Options{Name: names[0], Version: version, Logger: log})
 	if err != nil {
 		return err
@@ -74,6 +77,7 @@ type natsCmd struct {
 	User     string `help:"User that clients name." default:"edgepulse" env:"EDGEPULSE_NATS_USER"`
 	Password string `help:"Password that clients name; random and printed when empty." env:"EDGEPULSE_NATS_PASSWORD"`
 	MaxBytes int64  `help:"Most bytes on disk; 0 = half of what is free." default:"0"`
+	Pprof    string `help:"Address of /debug/pprof, for go tool pprof; keep it private. Empty = none." env:"EDGEPULSE_PPROF_ADDR" placeholder:"ADDR"`
 }
 
 func (natsCmd) Help() string {
@@ -82,6 +86,9 @@ func (natsCmd) Help() string {
 
 func (c *natsCmd) Run(ctx context.Context) error {
 	log := c.Log.Logger()
+	if err := app.ServeProfiles(ctx, c.Pprof); err != nil {
+		return err
+	}
 	n, err := embedded.StartNATS(embedded.NATSOptions{StoreDir: c.Dir, Host: c.Host, Port: c.Port, User: c.User, Password: c.Password,
 		MaxFileStore: c.MaxBytes, Logger: log})
 	if err != nil {

@@ -31,6 +31,7 @@ type Config struct {
 	SecretKey  string `help:"Key that seals webhook secrets: 32 bytes in hex." env:"EDGEPULSE_SECRET_KEY" placeholder:"HEX" group:"Secrets"`
 	Partitions string `help:"Partitions this process works on, e.g. 0-3 or 0,2; default all." env:"EDGEPULSE_OWN_PARTITIONS" placeholder:"LIST" group:"Stages"`
 	Metrics    string `help:"Address of /metrics and /healthz of a stage that runs alone; empty = none." env:"EDGEPULSE_METRICS_ADDR" placeholder:"ADDR" group:"Stages"`
+	Pprof      string `help:"Address of /debug/pprof, for go tool pprof; keep it private. Empty = none." env:"EDGEPULSE_PPROF_ADDR" placeholder:"ADDR" group:"Stages"`
 }
 
 // Database names the roles' addresses. One address serves all where the roles are not separated.

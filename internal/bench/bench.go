@@ -38,6 +38,9 @@ type Scenario struct {
 	Flood bool `json:"flood"`
 	// Watch: resident memory, logs and lags are looked at after a sixth, a half and all of the time.
 	Watch bool `json:"watch"`
+	// Profiles is a folder for a CPU profile of every process, taken in the middle
+	// third of the time; empty = none. Taking them costs a few per cent.
+	Profiles string `json:"profiles,omitempty"`
 }
 
 // Scenarios by name. The letters are those of the performance goals.
@@ -166,6 +169,13 @@ func (c *cluster) load(ctx context.Context, r *Report, p *probes, progress func(
 	}
 	if s.Watch {
 		beside.Go(func() { r.Watched = c.watch(ctx, s.Duration, l) })
+	}
+	if s.Profiles != "" {
+		beside.Go(func() {
+			if err := c.profiles(ctx, s.Profiles, s.Duration/3); err != nil {
+				progress(err.Error())
+			}
+		})
 	}
 	l.run(ctx, progress)
 	return []*load{l}, nil

@@ -33,9 +33,10 @@ type cluster struct {
 }
 
 type child struct {
-	name string
-	cmd  *exec.Cmd
-	log  string
+	name  string
+	cmd   *exec.Cmd
+	log   string
+	pprof string // address of its profiles
 }
 
 const partitions = 4
@@ -122,13 +123,18 @@ func (c *cluster) spawn(binary string, env []string, args ...string) error {
 		return fmt.Errorf("make log: %w", err)
 	}
 	defer log.Close()
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	pprof := fmt.Sprintf("127.0.0.1:%d", port)
 	cmd := exec.Command(binary, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(env[:len(env):len(env)], "EDGEPULSE_PPROF_ADDR="+pprof), log, log
 	dieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", args[0], err)
 	}
-	c.children = append(c.children, &child{name: args[0], cmd: cmd, log: log.Name()})
+	c.children = append(c.children, &child{name: args[0], cmd: cmd, log: log.Name(), pprof: pprof})
 	return nil
 }
 

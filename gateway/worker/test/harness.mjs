@@ -28,8 +28,8 @@ export const root = resolve(folder, "../..");
 /** Gone ends a wait for something that can't come any more. */
 class Gone extends Error {}
 
-/** until waits for a state; the reason stands in the error when it does not come. */
-export async function until(what, check, patience = 60_000) {
+/** until waits for a state, in ms; the reason stands in the error when it does not come. */
+export async function until(what, check, patience = 60_000, every = 50) {
 	const end = Date.now() + patience;
 	let last;
 	for (;;) {
@@ -41,7 +41,7 @@ export async function until(what, check, patience = 60_000) {
 			last = e;
 		}
 		if (Date.now() > end) throw new Error(`${what}: not within ${patience} ms${last ? ": " + last.message : ""}`);
-		await new Promise((r) => setTimeout(r, 50));
+		await new Promise((r) => setTimeout(r, every));
 	}
 }
 
