@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
+import { Agent, fetch as send } from "undici";
 import * as bridges from "./bridges.mjs";
 
 const run = promisify(execFile);
@@ -135,12 +136,13 @@ export async function startEdge(world, change = {}) {
 	// A test may take one of them away.
 	const kv = await mf.getKVNamespace("KEYS").catch(() => null);
 	const r2 = await mf.getR2Bucket("SPILL").catch(() => null);
-	// The simulator's own proxy resets a connection now and then under load: asked again.
-	const list = async (cursor, left = 5) => {
+	// The simulator's own proxy meets connections that workerd has just closed: asked again.
+	const list = async (cursor, left = 20) => {
 		try {
 			return await r2.list({ prefix: "spill/", cursor });
 		} catch (e) {
 			if (left === 0 || e.message !== "fetch failed") throw e;
+			await new Promise((r) => setTimeout(r, 100));
 			return list(cursor, left - 1);
 		}
 	};
@@ -170,6 +172,10 @@ export const sha256 = (b) => createHash("sha256").update(b).digest("base64");
 export const device = (name, extra = "") => `{"device_external_id":"${name}","metrics":[{"name":"v","ts":${Date.now()},"value":${extra || 1}}]}`;
 export const unique = () => "d-" + randomUUID();
 
+// workerd closes a connection after 5 s without a request; a client that keeps idle
+// ones for about as long sends into one that is being closed, and is reset.
+const client = new Agent({ keepAliveTimeout: 1000, keepAliveMaxTimeout: 1000 });
+
 export function post(url, key, body, headers = {}) {
-	return fetch(url + "/v1/ingest", { method: "POST", body, headers: { "X-API-Key": key, "Content-Type": "application/json", ...headers } });
+	return send(url + "/v1/ingest", { method: "POST", body, dispatcher: client, headers: { "X-API-Key": key, "Content-Type": "application/json", ...headers } });
 }
