@@ -1,7 +1,6 @@
 // The world of the tests: the real binary (broker, Postgres, stages), a gateway of
 // its own that can be killed, and the Worker in real workerd in front of it.
 import { execFile, spawn } from "node:child_process";
-import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, statfsSync } from "node:fs";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -11,7 +10,6 @@ import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
-import { Agent, fetch as send } from "undici";
 import * as bridges from "./bridges.mjs";
 
 const run = promisify(execFile);
@@ -168,14 +166,4 @@ export async function startEdge(world, change = {}) {
 	};
 }
 
-export const sha256 = (b) => createHash("sha256").update(b).digest("base64");
-export const device = (name, extra = "") => `{"device_external_id":"${name}","metrics":[{"name":"v","ts":${Date.now()},"value":${extra || 1}}]}`;
-export const unique = () => "d-" + randomUUID();
-
-// workerd closes a connection after 5 s without a request; a client that keeps idle
-// ones for about as long sends into one that is being closed, and is reset.
-const client = new Agent({ keepAliveTimeout: 1000, keepAliveMaxTimeout: 1000 });
-
-export function post(url, key, body, headers = {}) {
-	return send(url + "/v1/ingest", { method: "POST", body, dispatcher: client, headers: { "X-API-Key": key, "Content-Type": "application/json", ...headers } });
-}
+export { device, post, sha256, unique } from "./http.mjs";

@@ -1,31 +1,19 @@
 // An outage of the gateway under load, in its two forms: gone (SIGKILL) and
 // hanging (SIGSTOP). Used short by the tests and long by `go tool task edge:prove`.
 import assert from "node:assert/strict";
-import { device, post, sha256, stop, unique, until } from "./harness.mjs";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { sha256, stop, until } from "./harness.mjs";
 
 const pause = (ms) => new Promise((r) => setTimeout(r, ms));
 
 /** load sends rate requests a second, whatever becomes of those before, until stopped. */
-function load(edge, key, rate) {
-	const sent = [];
-	let n = 0;
-	let flying = 0;
-	const began = performance.now();
-	const timer = setInterval(() => {
-		for (; n < ((performance.now() - began) / 1000) * rate; n++) {
-			const body = device(unique(), n + 1);
-			const one = { body, at: performance.now() };
-			sent.push(one);
-			flying++;
-			// Every third request names itself, as our own client does.
-			const headers = n % 3 === 0 ? { "Idempotency-Key": "order-" + unique() } : {};
-			post(edge.url, key, body, headers).then(async (res) => {
-				one.status = res.status;
-				one.answer = await res.json();
-			}, (e) => { one.error = String(e.cause ?? e); }).finally(() => { one.ms = performance.now() - one.at; flying--; });
-		}
-	}, 10);
-	return { sent, stop: async () => { clearInterval(timer); await until("the last answers", () => flying === 0); return sent; } };
+async function load(edge, key, rate) {
+	const thread = new Worker(new URL("./load.mjs", import.meta.url), { workerData: { url: edge.url, key, rate } });
+	const fault = once(thread, "error").then(([e]) => { throw e; });
+	const said = () => Promise.race([once(thread, "message").then(([m]) => m), fault]);
+	await said(); // an answer of the gateway: the way is open
+	return { stop: async () => { thread.postMessage("stop"); const { sent } = await said(); await thread.terminate(); return sent; } };
 }
 
 /**
@@ -34,8 +22,7 @@ function load(edge, key, rate) {
  */
 export async function outage(world, edge, key, { kind, rate, seconds, kills, budget }) {
 	let drain = edge.startDrain();
-	const l = load(edge, key, rate);
-	await until("answers of the gateway", () => l.sent.some((s) => s.status === 202 && s.answer?.status === undefined));
+	const l = await load(edge, key, rate);
 	if (kind === "SIGKILL") await stop(world.gateway, "SIGKILL");
 	else world.gateway.kill("SIGSTOP");
 	await pause(seconds * 1000);

@@ -1,0 +1,15 @@
+// How the tests send: a device's body, and a client that keeps no connection for long.
+import { createHash, randomUUID } from "node:crypto";
+import { Agent, fetch } from "undici";
+
+export const sha256 = (b) => createHash("sha256").update(b).digest("base64");
+export const device = (name, extra = "") => `{"device_external_id":"${name}","metrics":[{"name":"v","ts":${Date.now()},"value":${extra || 1}}]}`;
+export const unique = () => "d-" + randomUUID();
+
+// workerd closes a connection after 5 s without a request; a client that keeps idle
+// ones for about as long sends into one that is being closed, and is reset.
+const client = new Agent({ keepAliveTimeout: 1000, keepAliveMaxTimeout: 1000 });
+
+export function post(url, key, body, headers = {}) {
+	return fetch(url + "/v1/ingest", { method: "POST", body, dispatcher: client, headers: { "X-API-Key": key, "Content-Type": "application/json", ...headers } });
+}
