@@ -40,6 +40,27 @@ func CheckAddress(s string) error {
 	return nil
 }
 
+// Ready implements Door.
+func (g gateway) Ready(ctx context.Context) error {
+	base := g.address()
+	if base == "" {
+		return fmt.Errorf("the gateway does not listen yet")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/v1/ready", nil)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	res, err := g.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %d", res.StatusCode)
+	}
+	return nil
+}
+
 // Put implements Door.
 func (g gateway) Put(ctx context.Context, object []byte) (Answer, error) {
 	base := g.address()

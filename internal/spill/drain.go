@@ -39,6 +39,8 @@ type Answer struct {
 
 // Door is the gateway. Put returns an error when there was no answer of its own.
 type Door interface {
+	// Ready says why there is no use in reading what waits.
+	Ready(ctx context.Context) error
 	Put(ctx context.Context, object []byte) (Answer, error)
 }
 
@@ -100,6 +102,12 @@ func (d *Drain) Pass(ctx context.Context) (Result, error) {
 		return total, fmt.Errorf("list the spill: %w", err)
 	}
 	d.metrics.pending.Set(float64(len(names)))
+	if len(names) > 0 {
+		// In an outage every pass would read a chunk for nothing.
+		if err := d.door.Ready(ctx); err != nil {
+			return total, fmt.Errorf("ask whether the gateway is ready: %w", err)
+		}
+	}
 	held := &heldKeys{keys: map[string]struct{}{}}
 	for len(names) > 0 {
 		n := 1

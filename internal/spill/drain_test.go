@@ -33,6 +33,7 @@ type world struct {
 	mu     sync.Mutex
 	seen   []string // bodies in the order in which they came
 	answer func(edge.Spill) (Answer, error)
+	away   error
 }
 
 func newWorld(t *testing.T) *world {
@@ -49,6 +50,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) open(b stream.Blobs) {
 	w.drain = New(b, w, NewMetrics(prometheus.NewRegistry()), slog.New(slog.NewTextHandler(&w.log, nil)))
 }
+
+// Ready implements Door.
+func (w *world) Ready(context.Context) error { return w.away }
 
 // Put implements Door.
 func (w *world) Put(_ context.Context, object []byte) (Answer, error) {
@@ -165,6 +169,26 @@ func TestAGatewayThatCantAnswerLosesNothing(t *testing.T) {
 			w.want(r, err, Result{}, true, 2)
 		})
 	}
+}
+
+// unread fails the test when an object is read.
+type unread struct {
+	stream.Blobs
+	t *testing.T
+}
+
+func (u unread) Get(_ context.Context, name string) ([]byte, error) {
+	u.t.Errorf("%s is read although the gateway is away", name)
+	return nil, errors.New("away")
+}
+
+func TestAnOutageReadsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.spill("one", "a", minute)
+	w.open(unread{w.blobs, t})
+	w.away = errors.New("connection refused")
+	r, err := w.pass()
+	w.want(r, err, Result{}, true, 1)
 }
 
 func TestAQuotaHoldsOneKeyAndNoOther(t *testing.T) {
