@@ -78,11 +78,11 @@ function unchunk(req, body) {
 export const s3Credentials = { accessKeyId: "spill-key", secretAccessKey: "spill-secret-of-the-tests" };
 
 /** S3 at the root of an address: miniflare has it below a path, which S3 clients can't name. Every request is signed anew. */
-export function s3Bridge(miniflareURL) {
+export async function s3Bridge(miniflareURL) {
 	const client = new AwsClient({ ...s3Credentials, service: "s3", region: "auto", retries: 0 });
 	// One at a time: the simulated R2 was seen to stop for good under concurrent reads and deletions.
 	let turn = Promise.resolve();
-	return listen(async (req, res) => {
+	const server = await listen(async (req, res) => {
 		const headers = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
 		for (const name of ["range", "if-none-match", "if-match", "content-type"]) if (req.headers[name]) headers[name] = req.headers[name];
 		const body = unchunk(req, await bytes(req));
@@ -98,4 +98,17 @@ export function s3Bridge(miniflareURL) {
 		res.writeHead(answer.status, { ...back, "content-length": data.length });
 		res.end(req.method === "HEAD" ? undefined : data);
 	});
+	const list = async (bucket, prefix) => {
+		const keys = [];
+		for (let token = ""; ;) {
+			const answer = await fetch(`${server.url}/${bucket}?list-type=2&prefix=${encodeURIComponent(prefix)}${token}`);
+			const page = await answer.text();
+			if (!answer.ok) throw new Error(`list ${prefix}: ${answer.status} ${page}`);
+			keys.push(...[...page.matchAll(/<Key>([^<]*)<\/Key>/g)].map((m) => m[1]));
+			const next = /<NextContinuationToken>([^<]*)</.exec(page);
+			if (!next) return keys;
+			token = "&continuation-token=" + encodeURIComponent(next[1]);
+		}
+	};
+	return { ...server, list };
 }

@@ -26,11 +26,12 @@ export async function outage(world, edge, key, { kind, rate, seconds, kills, bud
 	if (kind === "SIGKILL") await stop(world.gateway, "SIGKILL");
 	else world.gateway.kill("SIGSTOP");
 	await pause(seconds * 1000);
-	const waiting = (await edge.spilled()).length;
+	const listed = edge.spilled();
 	if (kind === "SIGKILL") await world.startGateway();
 	else world.gateway.kill("SIGCONT");
 	await pause(1000);
 	const sent = await l.stop();
+	const waiting = (await listed).length;
 	// Killed while it works, at moments it does not choose.
 	let killed = 0;
 	for (; killed < kills; killed++) {
@@ -39,7 +40,7 @@ export async function outage(world, edge, key, { kind, rate, seconds, kills, bud
 		drain = edge.startDrain();
 	}
 	// The simulated R2 does one thing at a time: who lists thousands of objects often keeps the drain from its work.
-	const look = Math.max(100, waiting * 2);
+	const look = Math.max(100, waiting);
 	const draining = performance.now();
 	let said = draining;
 	await until("the spill to be empty", async () => {
