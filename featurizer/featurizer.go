@@ -36,6 +36,7 @@ type Fold struct {
 	due     deadlines // derived: silence and eviction, in virtual time
 
 	entry  schemas.Entry
+	buffer schemas.PointsBuffer
 	vector Vector
 	emit   schemas.Entry
 	feat   schemas.Features
@@ -77,14 +78,18 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 	switch schemas.KindOf(in.Bytes) {
 	case schemas.KindReceipt, schemas.KindDeadLetter:
 		return nil
+	case schemas.KindPoints:
+		if err := f.buffer.Decode(in.Bytes); err != nil {
+			return &stream.RejectError{Reason: "bad_points", Detail: "identifiers, timestamps, values and flags do not fit together", Tenant: f.buffer.Tenant}
+		}
+		f.points(&f.buffer, out)
+		return nil
 	}
 	f.entry.Reset()
 	if err := f.entry.UnmarshalVTUnsafe(in.Bytes); err != nil {
 		return &stream.RejectError{Reason: "undecodable", Detail: "not an entry of the log"}
 	}
 	switch k := f.entry.Kind.(type) {
-	case *schemas.Entry_Points:
-		return f.points(k.Points, out)
 	case *schemas.Entry_MetricDeclared:
 		out.Forward(in.Bytes)
 	case *schemas.Entry_Control:
@@ -115,55 +120,38 @@ func (f *Fold) control(c *schemas.Control) {
 }
 
 // points folds the samples of one device.
-func (f *Fold) points(p *schemas.Points, out *stream.Outputs) error {
-	tenant, err := schemas.IDFrom(p.TenantId)
-	if err != nil {
-		return &stream.RejectError{Reason: "bad_tenant", Detail: err.Error()}
-	}
-	device, err := schemas.IDFrom(p.DeviceId)
-	if err != nil {
-		return &stream.RejectError{Reason: "bad_device", Detail: err.Error(), Tenant: tenant}
-	}
-	for _, s := range p.Series {
-		if len(s.MetricId) != 16 || len(s.Values) != len(s.Ts) || (len(s.Flags) != 0 && len(s.Flags) != len(s.Ts)) {
-			return &stream.RejectError{Reason: "bad_series", Detail: "identifier, timestamps, values and flags do not fit together", Tenant: tenant}
-		}
-	}
+func (f *Fold) points(p *schemas.PointsBuffer, out *stream.Outputs) {
 	c, ok := f.clocks.Get(theClock)
 	if !ok {
 		c = f.clocks.Touch(theClock)
 	}
-	for _, s := range p.Series {
-		f.series(p, s, tenant, device, c, out)
+	for i := range p.Series {
+		f.series(p, &p.Series[i], c, out)
 	}
-	return nil
 }
 
-func (f *Fold) series(p *schemas.Points, s *schemas.Series, tenant, device schemas.ID, c *clock, out *stream.Outputs) {
-	id := schemas.ID(s.MetricId)
-	_, known := f.metrics.Get(id)
-	m := f.metrics.Touch(id)
+func (f *Fold) series(p *schemas.PointsBuffer, s *schemas.SeriesBuffer, c *clock, out *stream.Outputs) {
+	m, known := f.metrics.Find(s.Metric).Touch()
 	if !known {
-		m.tenant, m.device = tenant, device
+		m.tenant, m.device = p.Tenant, p.Device
 	}
-	ts := int64(0)
-	for i, d := range s.Ts {
-		ts += d
-		if len(s.Flags) > 0 && s.Flags[i]&uint32(schemas.PointFlag_POINT_FLAG_BEHIND) != 0 {
+	for i := s.From; i < s.To; i++ {
+		if p.Flags[i]&uint32(schemas.PointFlag_POINT_FLAG_BEHIND) != 0 {
 			continue // stored only: its time has passed
 		}
-		added := m.window.Add(ts, s.Values[i])
+		ts, value := p.TS[i], p.Values[i]
+		added := m.window.Add(ts, value)
 		if added != Entered && added != Late {
 			continue
 		}
-		if m.hop.Point(f.cfg.Hop, m.window.Step(), ts, s.Values[i], added == Late) {
+		if m.hop.Point(f.cfg.Hop, m.window.Step(), ts, value, added == Late) {
 			m.window.Evaluate(ts, &f.vector)
-			f.vectorOut(p, s.MetricId, m, ts, out)
+			f.vectorOut(p, s.Metric[:], m, ts, out)
 		}
 	}
 	m.hear(c.virtual(p.ReceivedAt), p.Backfill)
 	if !known || m.deadline < m.queued {
-		f.queue(id, m)
+		f.queue(s.Metric, m)
 	}
 }
 
@@ -176,7 +164,7 @@ func (f *Fold) queue(id schemas.ID, m *metric) {
 }
 
 // vectorOut emits the evaluation that a point caused.
-func (f *Fold) vectorOut(p *schemas.Points, id []byte, m *metric, ts int64, out *stream.Outputs) {
+func (f *Fold) vectorOut(p *schemas.PointsBuffer, id []byte, m *metric, ts int64, out *stream.Outputs) {
 	f.fill(id, m, ts)
 	f.feat.Value, f.feat.Extreme = m.hop.Mean(), m.hop.Extreme(f.vector.Median)
 	f.feat.Backfill, f.feat.ReceivedAt = p.Backfill, p.ReceivedAt

@@ -34,13 +34,14 @@ type committer struct {
 	closed bool
 	done   chan struct{}
 
-	last int64  // newest received_at of the partition; only run touches it
-	buf  []byte // of the group being written; only run touches it
+	timer *time.Timer // of pause; only run touches it
+	last  int64       // newest received_at of the partition; only run touches it
+	buf   []byte      // of the group being written; only run touches it
 }
 
 func newCommitter(partition int, log Log, cfg *Config, m *metrics, logger func(string, ...any)) *committer {
 	return &committer{partition: partition, log: log, cfg: cfg, metrics: m, logger: logger,
-		queue: newQueue(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+		queue: newQueue(), wake: make(chan struct{}, 1), done: make(chan struct{}), timer: time.NewTimer(time.Hour)}
 }
 
 // submit queues s. After nil, exactly one outcome follows on s.done.
@@ -73,7 +74,10 @@ func (c *committer) close() {
 // run writes groups until the committer is closed and nothing waits.
 func (c *committer) run() {
 	defer close(c.done)
+	defer c.timer.Stop()
+	var wrote time.Time
 	for {
+		c.pause(wrote.Add(c.cfg.GroupEvery))
 		c.mu.Lock()
 		group := c.queue.gather(c.cfg.GroupBytes, c.cfg.MaxPoints, func(s *submission) { s.done <- outcome{err: errGone} })
 		ended := c.closed && len(group) == 0 && c.queue.empty()
@@ -81,11 +85,34 @@ func (c *committer) run() {
 		c.mu.Unlock()
 		switch {
 		case len(group) > 0:
+			wrote = time.Now()
 			c.write(group)
 		case ended:
 			return
 		case !again:
 			<-c.wake
+		}
+	}
+}
+
+// pause waits until a moment, or until a whole group waits, or the end has come:
+// every message costs each stage behind it the same, however little it holds.
+func (c *committer) pause(until time.Time) {
+	for {
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
+		c.mu.Lock()
+		full := c.closed || c.queue.bytes >= c.cfg.GroupBytes
+		c.mu.Unlock()
+		if full {
+			return
+		}
+		c.timer.Reset(left)
+		select {
+		case <-c.wake:
+		case <-c.timer.C:
 		}
 	}
 }

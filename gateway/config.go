@@ -26,14 +26,15 @@ type Config struct {
 	KeyTTL   time.Duration `help:"How long a looked-up key is believed; a revocation acts within it (at most 5s)." default:"4s" env:"EDGEPULSE_KEY_TTL"`
 	KeyGrace time.Duration `help:"How long a known key is still accepted while the key store can't be asked." default:"5m" env:"EDGEPULSE_KEY_GRACE"`
 
-	MaxWire      int64 `help:"Largest request body on the wire, bytes." default:"1048576" env:"EDGEPULSE_MAX_WIRE"`
-	MaxInflated  int64 `help:"Largest request body after Content-Encoding, bytes." default:"4194304" env:"EDGEPULSE_MAX_INFLATED"`
-	MaxRatio     int64 `help:"Largest ratio of inflated to wire bytes." default:"50" env:"EDGEPULSE_MAX_RATIO"`
-	MaxPoints    int   `help:"Most points of a request, and of one gathered group." default:"5000" env:"EDGEPULSE_MAX_POINTS"`
-	GroupBytes   int   `help:"Size at which a gathered group closes, bytes." default:"524288" env:"EDGEPULSE_GROUP_BYTES"`
-	Inflight     int64 `help:"Bytes of requests in work at one time; beyond it 503." default:"67108864" env:"EDGEPULSE_INFLIGHT_BYTES"`
-	TenantShare  int64 `help:"Bytes of requests of one tenant in work at one time; beyond it 429." default:"16777216" env:"EDGEPULSE_TENANT_INFLIGHT_BYTES"`
-	IdempotencyN int   `help:"Idempotency keys remembered (best effort; the normaliser is authoritative)." default:"50000" env:"EDGEPULSE_IDEMPOTENCY_KEYS"`
+	MaxWire      int64         `help:"Largest request body on the wire, bytes." default:"1048576" env:"EDGEPULSE_MAX_WIRE"`
+	MaxInflated  int64         `help:"Largest request body after Content-Encoding, bytes." default:"4194304" env:"EDGEPULSE_MAX_INFLATED"`
+	MaxRatio     int64         `help:"Largest ratio of inflated to wire bytes." default:"50" env:"EDGEPULSE_MAX_RATIO"`
+	MaxPoints    int           `help:"Most points of a request, and of one gathered group." default:"5000" env:"EDGEPULSE_MAX_POINTS"`
+	GroupBytes   int           `help:"Size at which a gathered group closes, bytes." default:"524288" env:"EDGEPULSE_GROUP_BYTES"`
+	GroupEvery   time.Duration `help:"Shortest time between two groups of a partition: under load they grow in place of coming more often. One after a pause goes at once." default:"5ms" env:"EDGEPULSE_GROUP_EVERY"`
+	Inflight     int64         `help:"Bytes of requests in work at one time; beyond it 503." default:"67108864" env:"EDGEPULSE_INFLIGHT_BYTES"`
+	TenantShare  int64         `help:"Bytes of requests of one tenant in work at one time; beyond it 429." default:"16777216" env:"EDGEPULSE_TENANT_INFLIGHT_BYTES"`
+	IdempotencyN int           `help:"Idempotency keys remembered (best effort; the normaliser is authoritative)." default:"50000" env:"EDGEPULSE_IDEMPOTENCY_KEYS"`
 
 	AppendTimeout time.Duration `help:"How long to wait for the log before 503." default:"10s" env:"EDGEPULSE_APPEND_TIMEOUT"`
 	Ticks         bool          `help:"Write a tick per partition and second." default:"true" negatable:"" env:"EDGEPULSE_TICKS"`
@@ -55,7 +56,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Addr: ":8080", Partitions: 4, Clock: "system", KeyTTL: 4 * time.Second, KeyGrace: 5 * time.Minute,
-		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10,
+		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10, GroupEvery: 5 * time.Millisecond,
 		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
 		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
 		LiveStreams:   1000,

@@ -141,7 +141,8 @@ func list(r *schemas.Receipt, device, index uint32, code string) {
 // sample judges one point: identity is (metric, ts).
 func (f *Fold) sample(b *schemas.Batch, tenant schemas.ID, d *payload.Device, s *payload.Sample, device uint32, g *deviceGroup, r *schemas.Receipt, out *stream.Outputs) {
 	id := f.ids.metric(g.id, s.Name)
-	old, known := f.metrics.Get(id)
+	place := f.metrics.Find(id)
+	old, known := place.Get()
 	if known {
 		if at, ok := old.find(s.TS); ok {
 			if old.recent[at].hash == hashValue(s.Value) {
@@ -160,7 +161,7 @@ func (f *Fold) sample(b *schemas.Batch, tenant schemas.ID, d *payload.Device, s 
 		list(r, device, uint32(s.Index), CodeMetricQuota)
 		return
 	}
-	m := f.metrics.Touch(id)
+	m, _ := place.Touch()
 	f.declare(b, tenant, g.id, id, d, s, m, out)
 
 	flags := schemas.PointFlag_POINT_FLAG_NONE

@@ -9,6 +9,8 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
+var _ stream.PointsProjection = Projection{}
+
 // Projection writes POINTS to Postgres: datapoints, devices, metrics, receipts.
 type Projection struct{}
 
@@ -35,8 +37,6 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	switch k := e.Kind.(type) {
 	case *schemas.Entry_MetricDeclared:
 		return projectMetric(at, k.MetricDeclared, rows)
-	case *schemas.Entry_Points:
-		return projectPoints(at, k.Points, rows)
 	case *schemas.Entry_Receipt:
 		return projectReceipt(at, k.Receipt, rows)
 	}
@@ -70,34 +70,14 @@ func projectMetric(at stream.Position, d *schemas.MetricDeclared, rows *stream.R
 	return nil
 }
 
-func projectPoints(at stream.Position, p *schemas.Points, rows *stream.RowSet) error {
-	tenant, err := schemas.IDFrom(p.TenantId)
-	if err != nil {
-		return fmt.Errorf("read tenant: %w", err)
-	}
-	device, err := schemas.IDFrom(p.DeviceId)
-	if err != nil {
-		return fmt.Errorf("read device: %w", err)
-	}
+// ProjectPoints implements stream.PointsProjection.
+func (Projection) ProjectPoints(at stream.Position, p *schemas.PointsBuffer, rows *stream.RowSet) error {
 	for _, s := range p.Series {
-		metric, err := schemas.IDFrom(s.MetricId)
-		if err != nil {
-			return fmt.Errorf("read metric: %w", err)
+		samples := rows.Series(stream.DatapointSeries, stream.SeriesKey{Tenant: p.Tenant, Device: p.Device, Metric: s.Metric})
+		for i := s.From; i < s.To; i++ {
+			samples.Add(p.TS[i], at.Root, p.Flags[i])
 		}
-		if len(s.Values) != len(s.Ts) || (len(s.Flags) != 0 && len(s.Flags) != len(s.Ts)) {
-			return fmt.Errorf("series has %d timestamps, %d values and %d flags", len(s.Ts), len(s.Values), len(s.Flags))
-		}
-		samples := rows.Series(stream.DatapointSeries, stream.SeriesKey{Tenant: tenant, Device: device, Metric: metric})
-		ts := int64(0)
-		for i, d := range s.Ts {
-			ts += d
-			flags := uint32(0)
-			if len(s.Flags) > 0 {
-				flags = s.Flags[i]
-			}
-			samples.Add(ts, at.Root, flags)
-			samples.Reals[0] = append(samples.Reals[0], s.Values[i])
-		}
+		samples.Reals[0] = append(samples.Reals[0], p.Values[s.From:s.To]...)
 	}
 	return nil
 }

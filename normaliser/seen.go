@@ -15,6 +15,7 @@ import (
 // (readers then take the row with the lowest root).
 type seen struct {
 	runs []run // ascending by start; they may overlap when points came late
+	room []run // the memory of runs once they are many, which then move through it
 }
 
 type run struct {
@@ -55,6 +56,10 @@ func (s *seen) add(ts int64) {
 			break // a new newest point that continues nothing
 		}
 	}
+	if n := len(s.runs); n == 0 || ts > s.runs[n-1].start {
+		s.append(run{start: ts, count: 1})
+		return
+	}
 	i, _ := slices.BinarySearchFunc(s.runs, ts, func(r run, ts int64) int {
 		if r.start < ts {
 			return -1
@@ -66,6 +71,24 @@ func (s *seen) add(ts int64) {
 		s.runs = slices.Delete(s.runs, 0, 1)
 	}
 }
+
+// append adds the newest run. A metric without a rhythm does it at every other
+// point: the oldest run then goes without moving all the others.
+func (s *seen) append(r run) {
+	if len(s.runs) == maxRuns {
+		s.runs = s.runs[1:]
+		if len(s.runs) == cap(s.runs) {
+			if s.room == nil {
+				s.room = make([]run, maxRuns+runSlack)
+			}
+			s.runs = s.room[:copy(s.room, s.runs)]
+		}
+	}
+	s.runs = append(s.runs, r)
+}
+
+// runSlack is how many runs go by until they are copied to the front.
+const runSlack = 32
 
 // take extends a run by the timestamp that continues it.
 func (r *run) take(ts int64) bool {

@@ -14,6 +14,12 @@ type Projection interface {
 	Project(at Position, e *schemas.Entry, rows *RowSet) error
 }
 
+// PointsProjection is a Projection that takes samples in the form that costs least.
+type PointsProjection interface {
+	Projection
+	ProjectPoints(at Position, p *schemas.PointsBuffer, rows *RowSet) error
+}
+
 // Position places an entry: every row carries it, so any row leads back to its bytes.
 type Position struct {
 	Partition int

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,10 @@ const (
 	// projectEvery is how long a partition gathers after its last transaction. Under
 	// load a series then has several samples in one chunk; without, nobody waits.
 	projectEvery = 250 * time.Millisecond
+	// Beyond projectBusy rows and samples in that time it gathers for projectLong: under
+	// load the price is per series and transaction, and a reader is a second behind at most.
+	projectBusy = 1000
+	projectLong = time.Second
 )
 
 // Projector applies one log to the database, exactly once: rows and position
@@ -89,6 +94,9 @@ func (p *Projector) runPartition(ctx context.Context, part int) error {
 		case c := <-chunks:
 			p.project(part, c, rows)
 			c, err := p.gather(ctx, part, c, chunks, rows, applied.Add(projectEvery))
+			if err == nil && rows.Len() >= projectBusy {
+				c, err = p.gather(ctx, part, c, chunks, rows, applied.Add(projectLong))
+			}
 			if err != nil {
 				return err
 			}
@@ -165,28 +173,42 @@ func (p *Projector) apply(ctx context.Context, part int, pos, to uint64, at time
 // project makes rows of one chunk. What can't be decoded or projected becomes a
 // dead letter row: the position moves on.
 func (p *Projector) project(part int, c Message, rows *RowSet) {
+	entries := p.metrics.entries.WithLabelValues(label(part))
 	for _, root := range c.Roots {
+		entries.Add(float64(len(root.Entries)))
 		for i, raw := range root.Entries {
-			p.metrics.entries.WithLabelValues(label(part)).Inc()
 			if schemas.KindOf(raw) == schemas.KindTick {
 				continue
 			}
-			e := &schemas.Entry{}
-			err := e.UnmarshalVTUnsafe(raw)
-			if err == nil {
-				if d := e.GetDeadLetter(); d != nil {
-					addDeadLetter(part, d, rows)
-					continue
-				}
-				err = p.projection.Project(Position{Partition: part, Root: root.Root}, e, rows)
-			}
-			if err != nil {
+			if err := Project(p.projection, Position{Partition: part, Root: root.Root}, raw, rows); err != nil {
 				p.metrics.deadLetters.WithLabelValues(reasonOf(err)).Inc()
-				d := deadLetter("projector_"+lower(p.log), root.Root, i, raw, err).GetDeadLetter()
-				addDeadLetter(part, d, rows)
+				addDeadLetter(part, deadLetter("projector_"+lower(p.log), root.Root, i, raw, err).GetDeadLetter(), rows)
 			}
 		}
 	}
+}
+
+var pointsBuffers = sync.Pool{New: func() any { return &schemas.PointsBuffer{} }}
+
+// Project turns one encoded entry into rows; the rows hold on to its bytes.
+func Project(projection Projection, at Position, raw []byte, rows *RowSet) error {
+	if samples, ok := projection.(PointsProjection); ok && schemas.KindOf(raw) == schemas.KindPoints {
+		buffer := pointsBuffers.Get().(*schemas.PointsBuffer)
+		defer pointsBuffers.Put(buffer)
+		if err := buffer.Decode(raw); err != nil {
+			return err
+		}
+		return samples.ProjectPoints(at, buffer, rows)
+	}
+	e := &schemas.Entry{}
+	if err := e.UnmarshalVTUnsafe(raw); err != nil {
+		return err
+	}
+	if d := e.GetDeadLetter(); d != nil {
+		addDeadLetter(at.Partition, d, rows)
+		return nil
+	}
+	return projection.Project(at, e, rows)
 }
 
 var deadLetterTable = &TableSpec{

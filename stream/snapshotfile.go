@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -76,8 +78,18 @@ var (
 	zstdDecoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<30))
 )
 
+// snapshotBodies are used again: a body is megabytes, and memory that was just
+// taken from the system is dearer than anything done with it here.
+var snapshotBodies = sync.Pool{New: func() any { return new([]byte) }}
+
 func (s *snapshot) encode() []byte {
-	var body []byte
+	size := 0
+	for _, r := range s.records {
+		size += 1 + len(r.key) + binary.MaxVarintLen32 + len(r.bytes)
+	}
+	pooled := snapshotBodies.Get().(*[]byte)
+	body := slices.Grow((*pooled)[:0], size)
+	defer func() { *pooled = body; snapshotBodies.Put(pooled) }()
 	for _, r := range s.records {
 		body = append(body, r.table)
 		body = append(body, r.key[:]...)

@@ -94,8 +94,35 @@ func (t *Table[V]) Get(key schemas.ID) (V, bool) {
 // Touch returns a record for changing, created when missing. The pointer is
 // good for this entry only: the next entry must touch again.
 func (t *Table[V]) Touch(key schemas.ID) V {
-	sl, ok := t.slots[key]
-	if !ok {
+	v, _ := t.Find(key).Touch()
+	return v
+}
+
+// Place is where a record is or would be: found once, then read and changed. It
+// is good until the table's next Touch of another place or Delete.
+type Place[V Record] struct {
+	table *Table[V]
+	key   schemas.ID
+	slot  *typedSlot[V]
+}
+
+// Find looks a key up.
+func (t *Table[V]) Find(key schemas.ID) Place[V] { return Place[V]{t, key, t.slots[key]} }
+
+// Get returns the record for reading only.
+func (p Place[V]) Get() (V, bool) {
+	if p.slot != nil && !p.slot.dead {
+		return p.slot.v, true
+	}
+	var none V
+	return none, false
+}
+
+// Touch returns the record for changing, created when missing, and whether it was there.
+func (p Place[V]) Touch() (v V, known bool) {
+	t, key, sl := p.table, p.key, p.slot
+	known = sl != nil && !sl.dead
+	if sl == nil {
 		v := t.make()
 		sl = &typedSlot[V]{slot: slot{table: t.index, key: key, rec: v}, v: v}
 		t.slots[key] = sl
@@ -108,7 +135,7 @@ func (t *Table[V]) Touch(key schemas.ID) V {
 		sl.rec = sl.v
 		t.live++
 	}
-	return sl.v
+	return sl.v, known
 }
 
 // Delete removes a record.

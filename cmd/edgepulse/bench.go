@@ -148,6 +148,7 @@ func printReport(r *bench.Report) {
 	}
 	list("CPU, µs/point", "%.2f", r.CPU)
 	list("log, bytes/point", "%.1f", r.LogBytes)
+	list("log, messages/s", "%.0f", r.LogMessages)
 	fmt.Fprintf(w, "Postgres, bytes/point\t%.1f\n", r.RowBytes)
 	fmt.Fprintf(w, "archive, bytes/point\t%.1f\n", r.ArchiveBytes)
 	list("resident, MB", "%.0f", r.RSS)

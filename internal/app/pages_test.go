@@ -88,7 +88,11 @@ func (w *world) projectAt(log stream.LogName, partition int, root uint64, entrie
 	var rows stream.RowSet
 	for _, e := range entries {
 		i := slices.IndexFunc(projections, func(p projected) bool { return p.log == log })
-		if err := projections[i].projection.Project(stream.Position{Partition: partition, Root: root}, e, &rows); err != nil {
+		raw, err := e.MarshalVT()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := stream.Project(projections[i].projection, stream.Position{Partition: partition, Root: root}, raw, &rows); err != nil {
 			w.t.Fatal(err)
 		}
 	}

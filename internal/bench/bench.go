@@ -75,6 +75,7 @@ type Report struct {
 	Unseen       int                `json:"spikes_without_webhook"`
 	CPU          map[string]float64 `json:"cpu_us_per_point"` // by process
 	LogBytes     map[string]float64 `json:"log_bytes_per_point"`
+	LogMessages  map[string]float64 `json:"log_messages_per_second"`
 	RowBytes     float64            `json:"postgres_bytes_per_point"` // of datapoints alone
 	ArchiveBytes float64            `json:"archive_bytes_per_point"`
 	RSS          map[string]float64 `json:"resident_mb"`
@@ -99,7 +100,7 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	}
 	defer c.stop()
 
-	r := &Report{Scenario: s, CPU: map[string]float64{}, LogBytes: map[string]float64{}, RSS: map[string]float64{}}
+	r := &Report{Scenario: s, CPU: map[string]float64{}, LogBytes: map[string]float64{}, LogMessages: map[string]float64{}, RSS: map[string]float64{}}
 	var probes *probes
 	if s.Spikes > 0 {
 		if probes, err = newProbes(ctx, c, s.Spikes, progress); err != nil {
@@ -226,6 +227,7 @@ func (c *cluster) sizes(ctx context.Context, r *Report) error {
 	}
 	for _, s := range status {
 		r.LogBytes[string(s.Log)] += float64(s.Bytes) / float64(max(r.PointsSent, 1))
+		r.LogMessages[string(s.Log)] += float64(s.LastSeq) / r.TotalSeconds
 	}
 	stored, bytes, err := c.store.DatapointTotals(ctx)
 	if err != nil {

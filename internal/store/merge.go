@@ -125,13 +125,15 @@ func (m *merge) write(ctx context.Context, tx pgx.Tx, s *Store) error {
 	if err := m.removeReplaced(ctx, tx); err != nil {
 		return err
 	}
-	data := append(make([]byte, 0, 1<<20), copyHeader...)
-	for _, one := range m.order {
-		order(one.Samples)
-		distinct(m.spec, one.Samples)
-		cut(one.Samples, func(lo, hi int) { data = appendChunk(data, m.spec, one.Samples, lo, hi, one.partition, true) })
-	}
-	if err := s.copyData(ctx, tx, m.table, sealedColumns(m.spec), copyTrailer(data)); err != nil {
+	err = s.withCopyData(ctx, tx, m.table, sealedColumns(m.spec), func(data []byte) []byte {
+		for _, one := range m.order {
+			order(one.Samples)
+			distinct(m.spec, one.Samples)
+			cut(one.Samples, func(lo, hi int) { data = appendChunk(data, m.spec, one.Samples, lo, hi, one.partition, true) })
+		}
+		return data
+	})
+	if err != nil {
 		return fmt.Errorf("write sealed chunks: %w", err)
 	}
 	return nil

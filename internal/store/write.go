@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -68,16 +69,28 @@ func copyInto(ctx context.Context, tx pgx.Tx, table, columns string, data []byte
 	return nil
 }
 
+// copyBuffers hold COPY data on its way: megabytes each time.
+var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// withCopyData lets fill append rows to a buffer that is used again, and copies them.
+func (s *Store) withCopyData(ctx context.Context, tx pgx.Tx, name string, columns []string, fill func([]byte) []byte) error {
+	pooled := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(pooled)
+	*pooled = copyTrailer(fill(append((*pooled)[:0], copyHeader...)))
+	return s.copyData(ctx, tx, name, columns, *pooled)
+}
+
 // copySamples appends the samples of one kind: one chunk per series, week and chunkMax.
 func (s *Store) copySamples(ctx context.Context, tx pgx.Tx, partition int, rows *stream.SeriesRows) error {
-	data := append(make([]byte, 0, len(copyHeader)+rows.Len()*32+len(rows.List)*192), copyHeader...)
 	// In the order of the index: neighbours go to the same page of it.
 	slices.SortFunc(rows.List, func(a, b *stream.Samples) int { return bytes.Compare(a.Key.Metric[:], b.Key.Metric[:]) })
-	for _, samples := range rows.List {
-		order(samples)
-		cut(samples, func(lo, hi int) { data = appendChunk(data, rows.Spec, samples, lo, hi, partition, false) })
-	}
-	return s.copyData(ctx, tx, rows.Spec.Name+"_recent", chunkColumns, copyTrailer(data))
+	return s.withCopyData(ctx, tx, rows.Spec.Name+"_recent", chunkColumns, func(data []byte) []byte {
+		for _, samples := range rows.List {
+			order(samples)
+			cut(samples, func(lo, hi int) { data = appendChunk(data, rows.Spec, samples, lo, hi, partition, false) })
+		}
+		return data
+	})
 }
 
 func encodeCopy(t *stream.TableRows, oids []uint32) ([]byte, error) {
