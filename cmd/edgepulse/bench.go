@@ -16,15 +16,16 @@ import (
 )
 
 type benchCmd struct {
-	Scenario string        `help:"a (32 clients x 100 points, 2,000 metrics), a-eval (timestamps 1 s apart), b (50,000 metrics, one point a request), c (256 clients x 2 points), d (nine tenants, then a tenth that floods), e (soak: looks at memory, logs and lags), 1000 (1,000 points/s)." default:"a" enum:"a,a-eval,b,c,d,e,1000"`
-	Duration time.Duration `help:"How long to load." default:"30s"`
-	Rate     float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
-	Compare  string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
-	Profiles string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
-	State    int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
-	Step     time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
-	Rows     int           `help:"With --state: points of each metric; a day of them fills the season." default:"640"`
-	JSON     bool          `help:"Print JSON."`
+	Scenario   string        `help:"a (32 clients x 100 points, 2,000 metrics), a-eval (timestamps 1 s apart), b (50,000 metrics, one point a request), c (256 clients x 2 points), d (nine tenants, then a tenth that floods), e (soak: looks at memory, logs and lags), 1000 (1,000 points/s)." default:"a" enum:"a,a-eval,b,c,d,e,1000"`
+	Duration   time.Duration `help:"How long to load." default:"30s"`
+	Rate       float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
+	Compare    string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
+	Partitions int           `help:"Partitions of the deployment; 0 = 4, the default." default:"0"`
+	Profiles   string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
+	State      int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
+	Step       time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
+	Rows       int           `help:"With --state: points of each metric; a day of them fills the season." default:"640"`
+	JSON       bool          `help:"Print JSON."`
 }
 
 func (benchCmd) Help() string {
@@ -49,7 +50,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("find this binary: %w", err)
 	}
 	s := bench.Scenarios[c.Scenario]
-	s.Duration, s.Profiles = c.Duration, c.Profiles
+	s.Duration, s.Profiles, s.Partitions = c.Duration, c.Profiles, c.Partitions
 	if c.Rate != 0 {
 		s.Rate = max(c.Rate, 0)
 	}

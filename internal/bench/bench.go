@@ -8,6 +8,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,6 +39,8 @@ type Scenario struct {
 	Flood bool `json:"flood"`
 	// Watch: resident memory, logs and lags are looked at after a sixth, a half and all of the time.
 	Watch bool `json:"watch"`
+	// Partitions of the deployment; 0 = the default of a single machine.
+	Partitions int `json:"partitions"`
 	// Profiles is a folder for a CPU profile of every process, taken in the middle
 	// third of the time; empty = none. Taking them costs a few per cent.
 	Profiles string `json:"profiles,omitempty"`
@@ -94,7 +97,8 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
 	progress("starting processes")
-	c, err := startCluster(ctx, binary, dir)
+	s.Partitions = cmp.Or(s.Partitions, defaultPartitions)
+	c, err := startCluster(ctx, binary, dir, s.Partitions)
 	if err != nil {
 		return nil, err
 	}

@@ -39,9 +39,9 @@ type child struct {
 	pprof string // address of its profiles
 }
 
-const partitions = 4
+const defaultPartitions = 4
 
-func startCluster(ctx context.Context, binary, dir string) (c *cluster, err error) {
+func startCluster(ctx context.Context, binary, dir string, partitions int) (c *cluster, err error) {
 	c = &cluster{dir: dir}
 	defer func() {
 		if err != nil {
