@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,11 +23,19 @@ type BrokerConfig struct {
 	URL         string        `help:"NATS server, e.g. nats://127.0.0.1:4222; several comma separated." env:"EDGEPULSE_NATS_URL" placeholder:"URL"`
 	Credentials string        `help:"NATS credentials file (JWT and nkey)." env:"EDGEPULSE_NATS_CREDS" placeholder:"FILE"`
 	MonitorURL  string        `help:"Monitoring address of the NATS server; when set, a server that does not fsync every message is refused." env:"EDGEPULSE_NATS_MONITOR_URL" placeholder:"URL"`
-	Partitions  int           `help:"Number of partitions; fixed for the life of a deployment." default:"4" env:"EDGEPULSE_PARTITIONS"`
+	Partitions  int           `help:"Number of partitions; fixed for the life of a deployment. 0 = 4; with up that of the data folder, and half the processors (1 to 4) for a new one." default:"0" env:"EDGEPULSE_PARTITIONS"`
 	Replicas    int           `help:"Replicas of every log." default:"1" env:"EDGEPULSE_NATS_REPLICAS"`
 	MaxBytes    int64         `help:"Bytes reserved for all logs together; a full log answers 503, nothing is dropped." default:"8589934592" env:"EDGEPULSE_LOG_MAX_BYTES"`
 	Timeout     time.Duration `help:"Time-out of one broker operation; a cluster needs up to 7 s for a new leader." default:"10s" env:"EDGEPULSE_NATS_TIMEOUT"`
 }
+
+// DefaultPartitions is the number for a deployment that says none.
+const DefaultPartitions = 4
+
+// PartitionsFor is the number for a deployment that stays on one machine: every
+// message has its price in each stage, so fewer logs with larger messages carry
+// more, as long as no stage needs a second processor for itself.
+func PartitionsFor(processors int) int { return min(max(processors/2, 1), DefaultPartitions) }
 
 // Broker is a connection to the logs.
 type Broker struct {
@@ -41,6 +50,7 @@ type Broker struct {
 // Connect reaches NATS. A non-nil inProcess provider connects to an embedded
 // server without a socket.
 func Connect(cfg BrokerConfig, name string, inProcess nats.InProcessConnProvider, log *slog.Logger) (*Broker, error) {
+	cfg.Partitions = cmp.Or(cfg.Partitions, DefaultPartitions)
 	host, _ := os.Hostname() // an unnamed host is no reason to stop
 	b := &Broker{cfg: cfg, log: log, name: fmt.Sprintf("%s@%s:%d", name, host, os.Getpid())}
 	opts := []nats.Option{

@@ -28,7 +28,7 @@ type Stage struct {
 // RunnerConfig tunes the runner; the defaults suit every deployment.
 type RunnerConfig struct {
 	SnapshotEvery time.Duration `help:"Shortest time between snapshots of one partition." default:"5s" env:"EDGEPULSE_SNAPSHOT_EVERY"`
-	SnapshotLoad  float64       `help:"Share of one core that snapshots may take." default:"0.05" env:"EDGEPULSE_SNAPSHOT_LOAD"`
+	SnapshotLoad  float64       `help:"Share of one core that the snapshots of a process may take." default:"0.05" env:"EDGEPULSE_SNAPSHOT_LOAD"`
 	CommitEvery   time.Duration `help:"Shortest time between two commits of one partition: under load they grow in place of coming more often. One after a pause goes at once." default:"20ms" env:"EDGEPULSE_COMMIT_EVERY"`
 	Takeover      time.Duration `help:"How long work of a partition may lie undone before a process that stands by takes it over." default:"3s" env:"EDGEPULSE_TAKEOVER"`
 }
@@ -127,7 +127,8 @@ type partitionRun struct {
 	done         atomic.Uint64 // newest root known to be committed
 	snapshotAt   time.Time     // not before
 	captured     *capture      // complete, waits for the commit that covers its root
-	captureSpent time.Duration
+	captureSpent time.Duration // on the last snapshot, between entries
+	writeSpent   atomic.Int64  // and beside the fold, ns
 	snapshotBusy bool
 }
 

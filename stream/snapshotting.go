@@ -21,7 +21,12 @@ func (p *partitionRun) stepSnapshot(ctx context.Context, done chan<- error) {
 			p.captured = nil
 			p.snapshotBusy = true
 			version := p.version
-			go func() { done <- p.snapshots.write(ctx, c, version) }()
+			go func() {
+				start := time.Now()
+				err := p.snapshots.write(ctx, c, version)
+				p.writeSpent.Store(int64(time.Since(start)))
+				done <- err
+			}()
 		}
 	case state.capture != nil:
 		start := time.Now()
@@ -35,11 +40,12 @@ func (p *partitionRun) stepSnapshot(ctx context.Context, done chan<- error) {
 	}
 }
 
-// snapshotDone paces the next snapshot so that all of them stay within their
-// share of a core.
+// snapshotDone paces the next snapshot so that those of all partitions, captured
+// and written, stay within their share of a core.
 func (p *partitionRun) snapshotDone(err error) {
 	p.snapshotBusy = false
-	pause := max(p.cfg.SnapshotEvery, time.Duration(float64(p.captureSpent)/p.cfg.SnapshotLoad))
+	spent := p.captureSpent + time.Duration(p.writeSpent.Load())
+	pause := max(p.cfg.SnapshotEvery, time.Duration(float64(spent)*float64(len(p.partitions))/p.cfg.SnapshotLoad))
 	p.snapshotAt = time.Now().Add(pause)
 	p.metrics.snapshotCost.Observe(p.captureSpent.Seconds())
 	switch {

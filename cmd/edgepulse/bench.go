@@ -20,7 +20,7 @@ type benchCmd struct {
 	Duration   time.Duration `help:"How long to load." default:"30s"`
 	Rate       float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
 	Compare    string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
-	Partitions int           `help:"Partitions of the deployment; 0 = 4, the default." default:"0"`
+	Partitions int           `help:"Partitions of the deployment; 0 = what up takes on this machine." default:"0"`
 	Profiles   string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
 	State      int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step       time.Duration `help:"With --state: distance of a metric's points." default:"3m"`

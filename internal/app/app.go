@@ -6,6 +6,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -69,6 +70,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, log: o.Logger, routes: o.Routes, registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
 	a.observed = newObserved(a.registry, o.Version)
 	a.metrics = stream.NewMetrics(a.registry)
+	cfg.NATS.Partitions = cmp.Or(cfg.NATS.Partitions, stream.DefaultPartitions)
 	var err error
 	if a.partitions, err = ParsePartitions(cfg.Partitions, cfg.NATS.Partitions); err != nil {
 		return nil, err

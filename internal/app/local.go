@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/internal/embedded"
 	"github.com/edgepulse/edgepulse/internal/store"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // Machine is everything `up` needs on one computer: an embedded broker, a
@@ -125,6 +128,7 @@ func (m *Machine) loadSecrets(cfg *Config) error {
 	b, err := os.ReadFile(m.secretsFile())
 	switch {
 	case errors.Is(err, os.ErrNotExist):
+		cfg.NATS.Partitions = cmp.Or(cfg.NATS.Partitions, stream.PartitionsFor(runtime.NumCPU()))
 		m.secrets = secrets{Pepper: randomHex(32), SecretKey: randomHex(32), EdgeSecret: randomHex(32), NATSPassword: randomHex(16),
 			WriterPassword: randomHex(16), AppPassword: randomHex(16), Partitions: cfg.NATS.Partitions}
 		return m.saveSecrets()
@@ -134,6 +138,7 @@ func (m *Machine) loadSecrets(cfg *Config) error {
 	if err := json.Unmarshal(b, &m.secrets); err != nil {
 		return fmt.Errorf("read %s: %w", m.secretsFile(), err)
 	}
+	cfg.NATS.Partitions = cmp.Or(cfg.NATS.Partitions, m.secrets.Partitions)
 	if m.secrets.Partitions != cfg.NATS.Partitions {
 		return fmt.Errorf("setting nats-partitions is %d, but this data folder was made with %d: the number is fixed for its life; set EDGEPULSE_PARTITIONS=%d or use another --data",
 			cfg.NATS.Partitions, m.secrets.Partitions, m.secrets.Partitions)

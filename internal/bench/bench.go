@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,7 @@ type Scenario struct {
 	Flood bool `json:"flood"`
 	// Watch: resident memory, logs and lags are looked at after a sixth, a half and all of the time.
 	Watch bool `json:"watch"`
-	// Partitions of the deployment; 0 = the default of a single machine.
+	// Partitions of the deployment; 0 = what `up` takes on this machine.
 	Partitions int `json:"partitions"`
 	// Profiles is a folder for a CPU profile of every process, taken in the middle
 	// third of the time; empty = none. Taking them costs a few per cent.
@@ -97,7 +98,7 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
 	progress("starting processes")
-	s.Partitions = cmp.Or(s.Partitions, defaultPartitions)
+	s.Partitions = cmp.Or(s.Partitions, stream.PartitionsFor(runtime.NumCPU()))
 	c, err := startCluster(ctx, binary, dir, s.Partitions)
 	if err != nil {
 		return nil, err

@@ -39,8 +39,6 @@ type child struct {
 	pprof string // address of its profiles
 }
 
-const defaultPartitions = 4
-
 func startCluster(ctx context.Context, binary, dir string, partitions int) (c *cluster, err error) {
 	c = &cluster{dir: dir}
 	defer func() {

@@ -53,10 +53,14 @@ const (
 	// a slow metric's chunk grows until it is worth its row.
 	chunkFew = 240
 	// stepSamples and stepSeries bound one transaction of sealing.
-	stepSamples = 200_000
+	stepSamples = 50_000
 	stepSeries  = 2000
 	// stepChunks bounds a step of a series that alone exceeds stepSamples.
 	stepChunks = 500
+	// stepRest is how long a step in the background is followed by none, in its own
+	// durations: who seals a million samples at a stretch takes the processors from
+	// what somebody waits for.
+	stepRest = 2
 )
 
 // sealer is the state of one kind in this process: only about when to begin.
@@ -103,7 +107,7 @@ func (s *Store) Compact(ctx context.Context, log stream.LogName) error {
 	}
 	one.pending.Store(0)
 	one.last = time.Now()
-	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age)
+	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age, stepRest)
 	return err
 }
 
@@ -115,7 +119,7 @@ func (s *Store) Seal(ctx context.Context, log stream.LogName) (int, error) {
 	}
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	return s.sealRound(ctx, one, 1, 0)
+	return s.sealRound(ctx, one, 1, 0, 0)
 }
 
 // due is a series with enough to seal.
@@ -124,8 +128,9 @@ type due struct {
 	samples int
 }
 
-// sealRound looks at every series with recent samples once.
-func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.Duration) (int, error) {
+// sealRound looks at every series with recent samples once, and rests after each
+// step for so many times as long as it took.
+func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.Duration, rest int) (int, error) {
 	if s.writer == nil {
 		return 0, fmt.Errorf("seal %s series: %w", one.spec.Name, ErrNoRole)
 	}
@@ -146,6 +151,7 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 	}
 	total := 0
 	for len(list) > 0 && ctx.Err() == nil {
+		begun := time.Now()
 		n, step := stepOf(list)
 		sealed, more, err := s.sealStep(ctx, one, step, n == 1 && list[0].samples > stepSamples)
 		if err != nil {
@@ -154,6 +160,10 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 		total += sealed
 		if !more {
 			list = list[n:]
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(rest) * time.Since(begun)):
 		}
 	}
 	return total, ctx.Err()
