@@ -127,6 +127,9 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 			if rec.status < 300 && quiet[route] {
 				level = slog.LevelDebug
 			}
+			if !s.logger.Enabled(r.Context(), level) {
+				return
+			}
 			s.logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "route", route, "status", rec.status,
 				"bytes", rec.bytes, "ms", float64(took.Microseconds())/1000)
 		}()
@@ -146,7 +149,11 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 			s.problem(rec, r, logProblem(errDraining))
 		default:
 			route = routeLabel(pattern)
-			mux.ServeHTTP(rec, r)
+			if strings.Contains(pattern, "{") {
+				mux.ServeHTTP(rec, r) // sets the path's values
+				break
+			}
+			handler.ServeHTTP(rec, r)
 		}
 		if rec.status == 0 {
 			rec.status = http.StatusOK // net/http sends it

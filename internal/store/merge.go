@@ -24,6 +24,7 @@ type merge struct {
 	samples  int      // in them
 	recent   []string // their places (ctid)
 	replaced []place  // sealed chunks that go
+	buffer   *[]byte  // for COPY data, the sealer's
 }
 
 // merged are the samples of one series.
@@ -125,7 +126,7 @@ func (m *merge) write(ctx context.Context, tx pgx.Tx, s *Store) error {
 	if err := m.removeReplaced(ctx, tx); err != nil {
 		return err
 	}
-	err = s.withCopyData(ctx, tx, m.table, sealedColumns(m.spec), func(data []byte) []byte {
+	err = s.fillAndCopy(ctx, tx, m.table, sealedColumns(m.spec), m.buffer, func(data []byte) []byte {
 		for _, one := range m.order {
 			order(one.Samples)
 			distinct(m.spec, one.Samples)

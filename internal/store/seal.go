@@ -70,6 +70,7 @@ type sealer struct {
 	mu      sync.Mutex // held by the round at work
 	last    time.Time
 	weeks   map[int64]bool // partitions known to be there
+	buffer  []byte         // of COPY data
 }
 
 // sealers are all kinds, by the log they come from.
@@ -193,7 +194,7 @@ func (s *Store) sealStep(ctx context.Context, one *sealer, metrics []pgtype.UUID
 		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtext('edgepulse seal'), hashtext($1))`, one.spec.Name).Scan(&mine); err != nil || !mine {
 			return err
 		}
-		m := &merge{spec: one.spec, table: one.spec.Name + "_chunks", series: map[schemas.ID]*merged{}}
+		m := &merge{spec: one.spec, table: one.spec.Name + "_chunks", series: map[schemas.ID]*merged{}, buffer: &one.buffer}
 		limit := 1 << 30
 		if part {
 			limit = stepChunks

@@ -74,10 +74,14 @@ var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // withCopyData lets fill append rows to a buffer that is used again, and copies them.
 func (s *Store) withCopyData(ctx context.Context, tx pgx.Tx, name string, columns []string, fill func([]byte) []byte) error {
-	pooled := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(pooled)
-	*pooled = copyTrailer(fill(append((*pooled)[:0], copyHeader...)))
-	return s.copyData(ctx, tx, name, columns, *pooled)
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	return s.fillAndCopy(ctx, tx, name, columns, buffer, fill)
+}
+
+func (s *Store) fillAndCopy(ctx context.Context, tx pgx.Tx, name string, columns []string, buffer *[]byte, fill func([]byte) []byte) error {
+	*buffer = copyTrailer(fill(append((*buffer)[:0], copyHeader...)))
+	return s.copyData(ctx, tx, name, columns, *buffer)
 }
 
 // copySamples appends the samples of one kind: one chunk per series, week and chunkMax.
