@@ -34,6 +34,7 @@ type Server struct {
 	budget     *budget
 	idem       *idempotency
 	quota      *quotas
+	months     *months
 	sealer     sealer
 	signIns    *throttle // per address
 	tests      *throttle // of webhooks, per tenant
@@ -84,6 +85,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.budget = newBudget(&s.cfg, s.metrics)
 	s.idem = newIdempotency(cfg.IdempotencyN, wall)
 	s.quota = newQuotas(wall)
+	s.months = &months{q: s.quota, usage: deps.Usage, partitions: cfg.Partitions, now: s.clock.Now,
+		failed: func(err error) { s.logger.Warn("usage of the month can't be asked", "error", err) }}
 	s.sealer = newSealer(cfg.Pepper)
 	s.signIns = newThrottle(10, 6*time.Second, wall)
 	s.tests = newThrottle(10, 6*time.Second, wall)
@@ -134,6 +137,12 @@ func (s *Server) Start(ctx context.Context) error {
 	s.stopTick = cancel
 	if s.cfg.Ticks && s.sim == nil {
 		s.running.Go(func() { s.runTicks(tickCtx) })
+	}
+	if s.deps.Shares != nil {
+		s.running.Go(func() { s.runExchange(tickCtx) })
+	}
+	if s.deps.KeyUses != nil {
+		s.running.Go(func() { s.runKeyUses(tickCtx) })
 	}
 	if s.listener != nil {
 		s.http = &http.Server{

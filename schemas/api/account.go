@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Key is an API key. On creation a client sends name, scopes, expires_at and
 // device_pattern; the rest is the server's. Key, the key itself, is present in
@@ -122,4 +125,35 @@ type LogStatus struct {
 	MaxBytes      int64     `json:"max_bytes"`
 	LastAt        time.Time `json:"last_at"`
 	Owner         string    `json:"owner,omitempty"`
+}
+
+// Add sums up.
+func (u *Used) Add(v Used) {
+	u.Requests += v.Requests
+	u.Points += v.Points
+	u.Bytes += v.Bytes
+	u.Evaluations += v.Evaluations
+	u.WebhookAttempts += v.WebhookAttempts
+	u.WebhooksDelivered += v.WebhooksDelivered
+}
+
+// UsageRecords are the lines of a CSV of usage; the tenant is left out where there is one only.
+func UsageRecords(days []UsageDay) [][]string {
+	several := len(days) > 0 && days[0].TenantID != ""
+	header := []string{"day", "requests", "points", "bytes", "evaluations", "webhook_attempts", "webhooks_delivered"}
+	if several {
+		header = append([]string{"tenant_id", "tenant"}, header...)
+	}
+	out := [][]string{header}
+	for _, d := range days {
+		line := []string{d.Day}
+		if several {
+			line = []string{d.TenantID, d.Tenant, d.Day}
+		}
+		for _, n := range []int64{d.Requests, d.Points, d.Bytes, d.Evaluations, d.WebhookAttempts, d.WebhooksDelivered} {
+			line = append(line, strconv.FormatInt(n, 10))
+		}
+		out = append(out, line)
+	}
+	return out
 }
