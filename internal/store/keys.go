@@ -79,13 +79,21 @@ type KeyRecord struct {
 
 // CreateTenant makes a tenant on the default plan. ErrConflict: the name is taken.
 func (s *Store) CreateTenant(ctx context.Context, name string) (Tenant, error) {
+	return s.CreateTenantOn(ctx, name, "")
+}
+
+// CreateTenantOn makes a tenant on a plan; empty = the default one.
+func (s *Store) CreateTenantOn(ctx context.Context, name, plan string) (Tenant, error) {
 	t := Tenant{ID: schemas.NewID(), Name: name}
 	err := within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
 		return audited(ctx, tx, deed{t.ID, "owner", "tenant.create", "tenant", t.ID.String()}, func() error {
-			err := tx.QueryRow(ctx, `INSERT INTO tenants (id, name) VALUES ($1, $2) RETURNING plan, created_at`,
-				uuidOf(t.ID), name).Scan(&t.Plan, &t.CreatedAt)
-			if isCode(err, uniqueViolation) {
+			err := tx.QueryRow(ctx, `INSERT INTO tenants (id, name, plan) VALUES ($1, $2, coalesce(nullif($3, ''), 'default')) RETURNING plan, created_at`,
+				uuidOf(t.ID), name, plan).Scan(&t.Plan, &t.CreatedAt)
+			switch {
+			case isCode(err, uniqueViolation):
 				return ErrConflict
+			case isCode(err, foreignKeyViolation):
+				return fmt.Errorf("%w: there is no plan %q", ErrInvalid, plan)
 			}
 			return err
 		})
@@ -121,21 +129,55 @@ func (s *Store) ListTenants(ctx context.Context) ([]Tenant, error) {
 
 // DisableTenant stops all keys of a tenant from working, or lets them work again.
 func (s *Store) DisableTenant(ctx context.Context, tenant schemas.ID, disabled bool) error {
-	err := within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
-		action := map[bool]string{true: "tenant.disable", false: "tenant.enable"}[disabled]
-		return audited(ctx, tx, deed{tenant, "owner", action, "tenant", tenant.String()}, func() error {
-			tag, err := tx.Exec(ctx, `UPDATE tenants SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END WHERE id = $1`,
-				uuidOf(tenant), disabled)
-			if err == nil && tag.RowsAffected() == 0 {
-				return ErrNotFound
+	_, err := s.ChangeTenant(ctx, tenant, nil, &disabled)
+	return err
+}
+
+// SetTenantPlan moves a tenant to a plan.
+func (s *Store) SetTenantPlan(ctx context.Context, tenant schemas.ID, plan string) error {
+	_, err := s.ChangeTenant(ctx, tenant, &plan, nil)
+	return err
+}
+
+// ChangeTenant moves a tenant to a plan, and disables or enables it; nil leaves
+// either as it is. What a tenant has beyond the limits of a new plan stays, and
+// grows no more; what a disabled one has stays too.
+func (s *Store) ChangeTenant(ctx context.Context, tenant schemas.ID, plan *string, disabled *bool) (t Tenant, err error) {
+	err = within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
+		if plan != nil {
+			d := deed{tenant, "owner", "tenant.set_plan", "tenant", tenant.String()}
+			if err := changeTenant(ctx, tx, d, `plan = $2`, *plan); err != nil {
+				return err
 			}
-			return err
-		})
+		}
+		if disabled != nil {
+			action := map[bool]string{true: "tenant.disable", false: "tenant.enable"}[*disabled]
+			d := deed{tenant, "owner", action, "tenant", tenant.String()}
+			if err := changeTenant(ctx, tx, d, `disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END`, *disabled); err != nil {
+				return err
+			}
+		}
+		t.ID = tenant
+		return orNotFound(tx.QueryRow(ctx, `SELECT name, plan, disabled_at, created_at FROM tenants WHERE id = $1`, uuidOf(tenant)).
+			Scan(&t.Name, &t.Plan, &t.DisabledAt, &t.CreatedAt))
 	})
 	if err != nil {
-		return fmt.Errorf("disable tenant: %w", err)
+		return Tenant{}, fmt.Errorf("change tenant: %w", err)
 	}
-	return nil
+	return t, nil
+}
+
+func changeTenant(ctx context.Context, tx pgx.Tx, d deed, set string, value any) error {
+	return audited(ctx, tx, d, func() error {
+		tag, err := tx.Exec(ctx, `UPDATE tenants SET `+set+` WHERE id = $1`, uuidOf(d.tenant), value)
+		if isCode(err, foreignKeyViolation) {
+			return fmt.Errorf("%w: there is no plan %q", ErrInvalid, value)
+		}
+		if err == nil && tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return err
+	})
 }
 
 // maxKeys bounds the keys of a tenant that are not revoked.

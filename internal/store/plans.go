@@ -74,27 +74,6 @@ func (s *Store) PutPlan(ctx context.Context, p api.Plan) error {
 	return nil
 }
 
-// SetTenantPlan moves a tenant to a plan. What it has beyond the limits of the new
-// one stays; no more is made.
-func (s *Store) SetTenantPlan(ctx context.Context, tenant schemas.ID, plan string) error {
-	err := within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
-		return audited(ctx, tx, deed{tenant: tenant, actor: "owner", action: "tenant.set_plan", kind: "tenant", target: tenant.String()}, func() error {
-			tag, err := tx.Exec(ctx, `UPDATE tenants SET plan = $2 WHERE id = $1`, uuidOf(tenant), plan)
-			if isCode(err, foreignKeyViolation) {
-				return fmt.Errorf("%w: there is no plan %q", ErrInvalid, plan)
-			}
-			if err == nil && tag.RowsAffected() == 0 {
-				return ErrNotFound
-			}
-			return err
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("set plan of tenant: %w", err)
-	}
-	return nil
-}
-
 // TenantPlan is the plan that a tenant is on.
 func (s *Store) TenantPlan(ctx context.Context, tenant schemas.ID) (p api.Plan, err error) {
 	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
