@@ -137,7 +137,7 @@ type Deps struct {
 	Routes []Route
 	// Live is what the live stream follows; nil = there is none.
 	Live LiveSource
-	// Usage judges monthly quotas; nil = they are not judged.
+	// Usage judges the plan's points a month and metrics; nil = they are not judged.
 	Usage Usage
 	// Shares tell the other gateways what this one has taken of the tenants' plans;
 	// nil = it is the only one.

@@ -115,13 +115,14 @@ func (s *Server) accept(ctx context.Context, req ingestRequest, sum [sha256.Size
 	if body.Backfill && !req.key.allows(ScopeBackfill) {
 		return nil, newProblem(http.StatusForbidden, "missing_scope", `this key does not have the scope backfill, which "backfill": true needs`)
 	}
+	if p := deviceProblem(req.key, body); p != nil {
+		return nil, p
+	}
+	s.cardinality.admit(ctx, req.key, body)
 	errs, count := s.itemErrors(body)
 	if body.Accepted == 0 {
 		p := newProblem(http.StatusUnprocessableEntity, "no_acceptable_point", "the body is well-formed, but holds no point that can be accepted")
 		p.errors, p.count = errs, count
-		return nil, p
-	}
-	if p := deviceProblem(req.key, body); p != nil {
 		return nil, p
 	}
 	if p := s.months.reserve(ctx, req.key, body.Accepted); p != nil {

@@ -11,11 +11,13 @@ import (
 	"github.com/edgepulse/edgepulse/schemas"
 )
 
-// Usage answers what was counted of a tenant's points.
+// Usage answers what a tenant has used of its plan.
 type Usage interface {
 	// MonthPoints answers the points counted in the month that begins at first, and
 	// through which root of every partition they are counted, in one view of both.
 	MonthPoints(ctx context.Context, tenant schemas.ID, first time.Time, partitions int) (points int64, through []uint64, err error)
+	// ActiveMetrics lists the metrics that have a point since then, or are that new.
+	ActiveMetrics(ctx context.Context, tenant schemas.ID, since time.Time) ([]schemas.ID, error)
 }
 
 // month is a tenant's month: what usage has counted, and what is on its way there.

@@ -174,7 +174,7 @@ func planFault(name string, in api.Plan) *problem {
 		least   int64
 	}{
 		{"/points_per_month", in.PointsPerMonth, 1}, {"/requests_per_second", in.RequestsPerSecond, 1}, {"/points_per_second", in.PointsPerSecond, 1},
-		{"/max_metrics", in.MaxMetrics, 0}, {"/max_webhooks", in.MaxWebhooks, 0}, {"/max_rules", in.MaxRules, 0},
+		{"/max_metrics", in.MaxMetrics, 1}, {"/max_webhooks", in.MaxWebhooks, 0}, {"/max_rules", in.MaxRules, 0},
 	} {
 		c.that(f.v == nil || *f.v >= f.least && *f.v <= 1e15, f.pointer, "out_of_range", "expected a whole number from "+strconv.FormatInt(f.least, 10)+", or null for no limit")
 	}

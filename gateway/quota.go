@@ -16,6 +16,7 @@ import (
 type Limits struct {
 	Plan              string
 	PointsPerMonth    int64
+	MaxMetrics        int64
 	PointsPerSecond   float64
 	RequestsPerSecond float64
 }

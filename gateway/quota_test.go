@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -102,6 +103,7 @@ type counter struct {
 	points  int64
 	through []uint64
 	asked   int
+	metrics []schemas.ID
 	err     error
 }
 
@@ -113,6 +115,12 @@ func (c *counter) MonthPoints(_ context.Context, _ schemas.ID, _ time.Time, part
 		c.through = append(c.through, make([]uint64, partitions-len(c.through))...)
 	}
 	return c.points, slices.Clone(c.through), c.err
+}
+
+func (c *counter) ActiveMetrics(context.Context, schemas.ID, time.Time) ([]schemas.ID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.metrics), c.err
 }
 
 func (c *counter) project(points int64, partition int, root uint64) {
@@ -191,6 +199,48 @@ func TestUsageIsNotAskedPerRequest(t *testing.T) {
 	if used.asked != 1 {
 		t.Fatalf("asked %d times", used.asked)
 	}
+}
+
+func TestNewMetricsBeyondThePlanAreRefused(t *testing.T) {
+	used := &counter{}
+	b := newBench(t, func(c *Config, d *Deps) { c.Partitions, d.Usage = 1, used })
+	tenant := schemas.NewID()
+	used.metrics = []schemas.ID{schemas.MetricID(schemas.DeviceID(tenant, "d"), "a")}
+	key := b.keys.add(tenant, func(r *KeyRecord) { r.Plan, r.MaxMetrics = "small", 2 }, ScopeIngest)
+	send := func(names ...string) (int, api.IngestAnswer, api.Problem) {
+		var list []string
+		for _, n := range names {
+			list = append(list, fmt.Sprintf(`{"name":%q,"value":1}`, n))
+		}
+		w := <-b.send(key, `{"device_external_id":"d","metrics":[`+strings.Join(list, ",")+`]}`)
+		var ok api.IngestAnswer
+		if w.Code != http.StatusAccepted {
+			return w.Code, ok, problemOf(t, w)
+		}
+		decode(t, w, &ok)
+		return w.Code, ok, api.Problem{}
+	}
+	_, ok, _ := send("c", "a", "b")
+	if ok.Accepted != 2 || ok.Rejected != 1 || ok.Errors[0].Code != "metric_limit" || ok.Errors[0].Pointer != "/metrics/2" {
+		t.Fatalf("%+v", ok)
+	}
+	if code, _, p := send("b"); code != http.StatusUnprocessableEntity || p.Code != "no_acceptable_point" || p.Errors[0].Detail != "the plan small allows 2 metrics, and this one would be new" {
+		t.Fatal(code, p)
+	}
+	if code, _, p := send("a", "c"); code != http.StatusAccepted {
+		t.Fatal(code, p)
+	}
+	// The log has what was refused by its index, and the normaliser keeps to that.
+	first := b.broker.groups(t, 0)[0][0].GetBatch().Slices[0]
+	if len(first.Rejected) != 1 || first.Rejected[0].Index != 2 || first.Rejected[0].Code != "metric_limit" {
+		t.Fatalf("%v", first.Rejected)
+	}
+	// "a" fell silent long ago: there is room, once the store is asked again.
+	used.mu.Lock()
+	used.metrics = nil
+	used.mu.Unlock()
+	b.wall.advance(metricsEvery)
+	until(t, "there is room", func() bool { code, _, _ := send("b"); return code == http.StatusAccepted })
 }
 
 func TestAKeyWritesItsDevicesOnly(t *testing.T) {

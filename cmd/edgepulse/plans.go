@@ -59,9 +59,9 @@ type planSetCmd struct {
 	PointsPerMonth    *int64 `help:"Points a month (of receipt, UTC); -1 = unbounded."`
 	PointsPerSecond   *int64 `help:"Points a second, ten seconds of it at once; -1 = unbounded."`
 	RequestsPerSecond *int64 `help:"Requests a second, ten seconds of it at once; -1 = unbounded."`
-	Metrics           *int64 `help:"Metrics; -1 = unbounded."`
-	Webhooks          *int64 `help:"Webhooks; -1 = unbounded."`
-	Rules             *int64 `help:"Alert rules; -1 = unbounded."`
+	MaxMetrics        *int64 `help:"Metrics with a point within 30 days; -1 = unbounded."`
+	MaxWebhooks       *int64 `help:"Webhooks; -1 = unbounded."`
+	MaxRules          *int64 `help:"Alert rules; -1 = unbounded."`
 	RetentionDays     *int64 `help:"Days that data is kept."`
 }
 
@@ -69,7 +69,7 @@ func (planSetCmd) Help() string {
 	return `Limits that are not named stay as they are; of a new plan they are unbounded, and its retention is 90 days.
 
 Example:
-  edgepulse plan set small --points-per-month 10000000 --requests-per-second 20 --rules 10
+  edgepulse plan set small --points-per-month 10000000 --requests-per-second 20 --max-rules 10
   edgepulse tenant set-plan acme small`
 }
 
@@ -89,7 +89,7 @@ func (c *planSetCmd) Run(ctx context.Context) error {
 	}
 	for _, f := range []struct{ to, from **int64 }{
 		{&plan.PointsPerMonth, &c.PointsPerMonth}, {&plan.PointsPerSecond, &c.PointsPerSecond}, {&plan.RequestsPerSecond, &c.RequestsPerSecond},
-		{&plan.MaxMetrics, &c.Metrics}, {&plan.MaxWebhooks, &c.Webhooks}, {&plan.MaxRules, &c.Rules},
+		{&plan.MaxMetrics, &c.MaxMetrics}, {&plan.MaxWebhooks, &c.MaxWebhooks}, {&plan.MaxRules, &c.MaxRules},
 	} {
 		switch {
 		case *f.from == nil:

@@ -59,7 +59,7 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 	out := gateway.KeyRecord{KeyID: r.KeyID, TenantID: r.TenantID, Hash: r.Hash, Scopes: r.Scopes,
 		Revoked: r.RevokedAt != nil, TenantDisabled: r.DisabledAt != nil, EdgeHash: r.EdgeHash}
 	out.DevicePattern = r.DevicePattern
-	out.Limits = gateway.Limits{Plan: r.Plan, PointsPerMonth: limit(r.PointsPerMonth),
+	out.Limits = gateway.Limits{Plan: r.Plan, PointsPerMonth: limit(r.PointsPerMonth), MaxMetrics: limit(r.MaxMetrics),
 		PointsPerSecond: float64(limit(r.PointsPerSecond)), RequestsPerSecond: float64(limit(r.RequestsPerSecond))}
 	if r.RevokedAt != nil {
 		out.RevokedAt = *r.RevokedAt

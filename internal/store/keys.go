@@ -74,7 +74,7 @@ type KeyRecord struct {
 	DevicePattern string     // glob; empty = any
 	Plan          string     // of the tenant
 	// Limits of the plan; nil = unbounded.
-	PointsPerMonth, PointsPerSecond, RequestsPerSecond *int64
+	PointsPerMonth, PointsPerSecond, RequestsPerSecond, MaxMetrics *int64
 }
 
 // CreateTenant makes a tenant on the default plan. ErrConflict: the name is taken.
@@ -285,9 +285,9 @@ func (s *Store) LookupKey(ctx context.Context, keyID string) (KeyRecord, error) 
 	var k KeyRecord
 	var tenant pgtype.UUID
 	err := s.app.QueryRow(ctx, `SELECT key_id, tenant_id, hash, pepper_version, scopes, expires_at, revoked_at, disabled_at, edge_hash,
-		device_pattern, plan, points_per_month, points_per_second, requests_per_second FROM lookup_api_key($1)`, keyID).
+		device_pattern, plan, points_per_month, points_per_second, requests_per_second, max_metrics FROM lookup_api_key($1)`, keyID).
 		Scan(&k.KeyID, &tenant, &k.Hash, &k.PepperVersion, &k.Scopes, &k.ExpiresAt, &k.RevokedAt, &k.DisabledAt, &k.EdgeHash,
-			&k.DevicePattern, &k.Plan, &k.PointsPerMonth, &k.PointsPerSecond, &k.RequestsPerSecond)
+			&k.DevicePattern, &k.Plan, &k.PointsPerMonth, &k.PointsPerSecond, &k.RequestsPerSecond, &k.MaxMetrics)
 	if err != nil {
 		return KeyRecord{}, fmt.Errorf("look up key: %w", orNotFound(err))
 	}

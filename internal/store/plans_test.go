@@ -206,6 +206,13 @@ func TestUsageIsReadByDay(t *testing.T) {
 	if err != nil || points != 10 || len(through) != 2 || through[0] != 2 || through[1] != 0 {
 		t.Fatalf("%d points through %v, %v", points, through, err)
 	}
+	a.declare()
+	a.apply(stream.Points, func(rows *stream.RowSet) { a.point(rows, 1, 20, 1) })
+	for since, want := range map[time.Time]int{base.Add(-time.Hour): 1, at(86400): 0} {
+		if list, err := db.ActiveMetrics(t.Context(), a.tenant, since); err != nil || len(list) != want {
+			t.Fatalf("%v active metrics since %s, %v", list, since, err)
+		}
+	}
 	if all, err := db.UsageOfAll(t.Context(), base, at(86400*60)); err != nil || len(all) != 6 || all[0].Tenant != "a" {
 		t.Fatalf("%+v, %v", all, err)
 	}

@@ -88,6 +88,28 @@ func (s *Store) MonthPoints(ctx context.Context, tenant schemas.ID, first time.T
 	return points, through, nil
 }
 
+// ActiveMetrics lists the metrics of a tenant that have a point since then, or were
+// seen first since then.
+func (s *Store) ActiveMetrics(ctx context.Context, tenant schemas.ID, since time.Time) (out []schemas.ID, err error) {
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT m.metric_id FROM metrics m WHERE m.tenant_id = $1
+			AND (m.first_seen >= $2 OR EXISTS (SELECT FROM last_point(m.metric_id) p WHERE p.ts >= $2))`, uuidOf(tenant), since)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (schemas.ID, error) {
+			var id pgtype.UUID
+			err := r.Scan(&id)
+			return id.Bytes, err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list active metrics: %w", err)
+	}
+	return out, nil
+}
+
 // TenantsForOwner lists all tenants with what they have and used since first, the oldest first.
 func (s *Store) TenantsForOwner(ctx context.Context, first, now time.Time) (out []api.OwnerTenant, err error) {
 	err = within(ctx, s.owner, "begin read only", func(tx pgx.Tx) error {

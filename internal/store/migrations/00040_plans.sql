@@ -10,7 +10,7 @@ ALTER TABLE plans
   ADD COLUMN max_webhooks        bigint CHECK (max_webhooks >= 0),
   ADD COLUMN max_rules           bigint CHECK (max_rules >= 0),
   ADD CONSTRAINT plans_points_per_second CHECK (points_per_second > 0),
-  ADD CONSTRAINT plans_max_metrics CHECK (max_metrics >= 0),
+  ADD CONSTRAINT plans_max_metrics CHECK (max_metrics > 0),
   ADD CONSTRAINT plans_retention_days CHECK (retention_days > 0);
 
 -- A glob over device_external_id; empty = any device.
@@ -51,10 +51,10 @@ DROP FUNCTION lookup_api_key(text);
 CREATE FUNCTION lookup_api_key(wanted text)
 RETURNS TABLE (key_id text, tenant_id uuid, hash bytea, pepper_version int, scopes text[],
                expires_at timestamptz, revoked_at timestamptz, disabled_at timestamptz, edge_hash bytea, device_pattern text,
-               plan text, points_per_month bigint, points_per_second bigint, requests_per_second bigint)
+               plan text, points_per_month bigint, points_per_second bigint, requests_per_second bigint, max_metrics bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
   SELECT k.key_id, k.tenant_id, k.hash, k.pepper_version, k.scopes, k.expires_at, k.revoked_at, t.disabled_at, k.edge_hash, k.device_pattern,
-    p.name, p.points_per_month, p.points_per_second, p.requests_per_second
+    p.name, p.points_per_month, p.points_per_second, p.requests_per_second, p.max_metrics
   FROM public.api_keys k JOIN public.tenants t ON t.id = k.tenant_id JOIN public.plans p ON p.name = t.plan
   WHERE k.key_id = wanted
 $$;
