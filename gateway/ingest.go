@@ -71,6 +71,7 @@ type ingestRequest struct {
 	body           []byte
 	source         string
 	acceptedAt     int64 // when the edge took it, µs; 0 = it came directly
+	acknowledged   bool  // the edge has answered 202 already
 }
 
 // ingest takes a body through idempotency, decoding, quota and the log.
@@ -125,7 +126,7 @@ func (s *Server) accept(ctx context.Context, req ingestRequest, sum [sha256.Size
 		p.errors, p.count = errs, count
 		return nil, p
 	}
-	if p := s.months.reserve(ctx, req.key, body.Accepted); p != nil {
+	if p := s.months.reserve(ctx, req.key, body.Accepted, !req.acknowledged); p != nil {
 		return nil, p
 	}
 	if p := s.quota.take(req.key, body.Accepted); p != nil {

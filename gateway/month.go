@@ -68,9 +68,10 @@ type months struct {
 	failed     func(error)
 }
 
-// reserve charges n points to the month, or says that it is used up. The caller
-// settles what became of them.
-func (m *months) reserve(ctx context.Context, key KeyRecord, n int) *problem {
+// reserve charges n points to the month, or says that it is used up; what was
+// acknowledged already is charged and not judged. The caller settles what became
+// of them.
+func (m *months) reserve(ctx context.Context, key KeyRecord, n int, judge bool) *problem {
 	if key.PointsPerMonth <= 0 || m.usage == nil {
 		return nil
 	}
@@ -78,7 +79,7 @@ func (m *months) reserve(ctx context.Context, key KeyRecord, n int) *problem {
 	m.q.mu.Lock()
 	defer m.q.mu.Unlock()
 	a := m.q.of(key)
-	if used := a.month.estimate(); used+int64(n) > key.PointsPerMonth {
+	if used := a.month.estimate(); judge && used+int64(n) > key.PointsPerMonth {
 		p := limited(key, "plan_exhausted", fmt.Sprintf("the plan %s allows %d points a month, %d are used, and this request has %d", key.Plan, key.PointsPerMonth, used, n),
 			a.month.left, a.remaining(key, true))
 		p.title = "The month's points are used up"

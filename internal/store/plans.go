@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/jackc/pgx/v5"
 
@@ -54,8 +55,13 @@ func (s *Store) ListPlans(ctx context.Context) (out []api.Plan, err error) {
 	return out, nil
 }
 
+var planName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
 // PutPlan makes a plan or replaces its limits; tenants on it have them within seconds.
 func (s *Store) PutPlan(ctx context.Context, p api.Plan) error {
+	if !planName.MatchString(p.Name) {
+		return fmt.Errorf("put plan: %w: expected a name of 1 to 64 of a-z, 0-9, _ and -, got %q", ErrInvalid, p.Name)
+	}
 	err := within(ctx, s.owner, "begin", func(tx pgx.Tx) error {
 		return audited(ctx, tx, deed{actor: "owner", action: "plan.put", kind: "plan", target: p.Name}, func() error {
 			_, err := tx.Exec(ctx, `INSERT INTO plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

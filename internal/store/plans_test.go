@@ -62,7 +62,7 @@ func TestPlansBoundWhatATenantMakes(t *testing.T) {
 	if err := second(db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"})); err != nil {
 		t.Fatalf("a place was given back: %v", err)
 	}
-	for _, err := range []error{db.SetTenantPlan(ctx, w.tenant, "none"), db.PutPlan(ctx, api.Plan{Name: "bad", RetentionDays: 0})} {
+	for _, err := range []error{db.SetTenantPlan(ctx, w.tenant, "none"), db.PutPlan(ctx, api.Plan{Name: "bad", RetentionDays: 0}), db.PutPlan(ctx, api.Plan{Name: "a b", RetentionDays: 1})} {
 		if !errors.Is(err, store.ErrInvalid) {
 			t.Errorf("%v", err)
 		}
