@@ -80,6 +80,9 @@ func tenantActs(t *testing.T) context.Context {
 func TestKeysThroughTheTenantsRole(t *testing.T) {
 	db := storetest.New(t)
 	a, b := newWorld(t, db, "a"), newWorld(t, db, "b")
+	cfg := db.Config
+	cfg.OwnerDSN = "" // as a gateway in a cluster
+	db.Open(t, cfg)
 	ctx := tenantActs(t)
 	plain, key, err := db.CreateKey(ctx, a.tenant, []string{"ingest"}, store.KeyOptions{Name: "hall 7", DevicePattern: "hall7-*"})
 	if err != nil || plain == "" {
