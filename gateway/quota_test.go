@@ -187,6 +187,18 @@ func TestTheMonthlyPlanIsExhausted(t *testing.T) {
 	}
 }
 
+func TestASpillIsTakenWhenTheMonthIsUsedUp(t *testing.T) {
+	b := newEdgeBench(t, nil)
+	b.server.months.usage = &counter{points: 100}
+	b.keys.change(b.key, func(r *KeyRecord) { r.PointsPerMonth = 100 })
+	if w := b.ingest(oneMetric("d")); w.Code != http.StatusTooManyRequests {
+		t.Fatal(w.Code, w.Body)
+	}
+	if w := b.spill(oneMetric("d"), nil); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+}
+
 func TestUsageIsNotAskedPerRequest(t *testing.T) {
 	used := &counter{}
 	b := newBench(t, func(c *Config, d *Deps) { c.Partitions, d.Usage = 1, used })
