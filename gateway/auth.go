@@ -37,6 +37,7 @@ type authenticator struct {
 
 	mu    sync.Mutex
 	known map[string]knownKey
+	used  map[string]time.Time // since it was written last
 }
 
 type knownKey struct {
@@ -51,7 +52,7 @@ const maxKnownKeys = 100_000
 func newAuthenticator(keys Keys, cfg *Config, wall func() time.Time) *authenticator {
 	dummy := sha256.Sum256([]byte("no such key"))
 	return &authenticator{keys: keys, pepper: []byte(cfg.Pepper), ttl: cfg.KeyTTL, grace: cfg.KeyGrace, wall: wall, dummy: dummy[:],
-		strangers: make(chan struct{}, 8), known: map[string]knownKey{}}
+		strangers: make(chan struct{}, 8), known: map[string]knownKey{}, used: map[string]time.Time{}}
 }
 
 // verify returns the record of a presented key, errUnauthorized, or why the store could not be asked.
@@ -184,11 +185,20 @@ func (s *Server) authenticated(scope string, next http.Handler) http.Handler {
 		if p == nil {
 			p = s.keyProblem(key, scope, err)
 		}
+		if p == nil {
+			p = s.quota.request(key)
+			s.quota.say(w.Header(), key, false)
+		}
 		if p != nil {
 			s.problem(w, r, p)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), keyContext{}, key)))
+		s.auth.note(key.KeyID)
+		ctx := context.WithValue(r.Context(), keyContext{}, key)
+		if scope == ScopeAdmin { // what changes something is told to the audit log
+			ctx = schemas.WithActor(ctx, schemas.KeyActor(key.KeyID, requestID(ctx)))
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -6,10 +6,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edgepulse/edgepulse/schemas"
 )
 
 // BenchmarkIngest measures requests through the whole handler into an fsync'd log,
@@ -70,4 +74,75 @@ func BenchmarkClockDay(b *testing.B) {
 			b.Fatal(w.Code, w.Body)
 		}
 	}
+}
+
+// BenchmarkNeighbourAtItsLimit compares the latency of one tenant with and without
+// another that sends far more than its plan allows. The two take turns of a
+// second each, so that whatever else the machine does meets both alike.
+//
+//	go test ./gateway -run '^$' -bench NeighbourAtItsLimit -benchtime 20x
+func BenchmarkNeighbourAtItsLimit(b *testing.B) {
+	g := newBench(b, func(_ *Config, d *Deps) {
+		d.Logger, d.Wall = slog.New(slog.NewTextHandler(io.Discard, nil)), time.Now
+	})
+	const rate, size = 200, 10 // 300 requests a second want 3000
+	flooder := schemas.NewID()
+	limited := g.keys.add(flooder, func(r *KeyRecord) { r.PointsPerSecond, r.RequestsPerSecond = rate, rate }, ScopeIngest)
+	body := points("flood", size)
+	g.server.quota.mu.Lock()
+	record := KeyRecord{TenantID: flooder, Limits: Limits{PointsPerSecond: rate, RequestsPerSecond: rate}}
+	a := g.server.quota.of(record)
+	a.points.tokens, a.requests.tokens = 0, 0 // the burst is spent
+	g.server.quota.mu.Unlock()
+	var flooding atomic.Bool
+	var refused, taken atomic.Int64
+	stop := make(chan struct{})
+	var floods sync.WaitGroup
+	for range 3 {
+		floods.Go(func() {
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+				}
+				if !flooding.Load() {
+					continue
+				}
+				w := g.do(http.MethodPost, "/v1/ingest", limited, strings.NewReader(body))
+				if w.Code == http.StatusTooManyRequests {
+					refused.Add(1)
+				} else {
+					taken.Add(1)
+				}
+			}
+		})
+	}
+	var took [2][]time.Duration // alone, beside
+	n := int64(0)
+	for range b.N {
+		for beside := range 2 {
+			flooding.Store(beside == 1)
+			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+				begun := time.Now()
+				n++
+				ingestOne(b, g, n, size)
+				took[beside] = append(took[beside], time.Since(begun))
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+	}
+	close(stop)
+	floods.Wait()
+	p99 := func(list []time.Duration) float64 {
+		slices.Sort(list)
+		return float64(list[len(list)*99/100].Microseconds()) / 1000
+	}
+	alone, beside := p99(took[0]), p99(took[1])
+	b.ReportMetric(alone, "alone-p99-ms")
+	b.ReportMetric(beside, "beside-p99-ms")
+	b.ReportMetric(100*(beside/alone-1), "change-%")
+	b.ReportMetric(float64(refused.Load())/float64(refused.Load()+taken.Load())*100, "refused-%")
 }

@@ -138,7 +138,7 @@ func (c *committer) write(group []*submission) {
 		c.metrics.root.WithLabelValues(strconv.Itoa(c.partition)).Set(float64(root))
 	}
 	for _, s := range group {
-		s.done <- outcome{root, err}
+		s.done <- outcome{c.partition, root, err}
 	}
 	if cap(c.buf) > 2*c.cfg.GroupBytes {
 		c.buf = nil // one outsized request must not hold its memory for ever

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,8 @@ type Config struct {
 	EdgeSecrets   string        `help:"Secrets the edge signs with, the newest first: 32 bytes in hex, at most two with a comma between; empty = no edge." env:"EDGEPULSE_EDGE_SECRETS" placeholder:"HEX[,HEX]"`
 	EdgeTolerance time.Duration `help:"How far the clock of the edge may be off." default:"2m" env:"EDGEPULSE_EDGE_TOLERANCE"`
 	RequireEdge   bool          `help:"Refuse what does not come through the edge, except health, readiness and metrics." env:"EDGEPULSE_REQUIRE_EDGE"`
+
+	OwnerTokenHash string `help:"SHA-256 in hex of the token that opens /v1/owner, the view over all tenants; needs the owner's database address too. Empty = there is no such view. 'edgepulse owner token' makes one." env:"EDGEPULSE_OWNER_TOKEN_HASH" placeholder:"HEX"`
 
 	WebhookAllow []string `help:"Webhook targets allowed besides public https: CIDRs or host:port, for example 127.0.0.1/32 or inbox:9000." env:"EDGEPULSE_WEBHOOK_ALLOW"`
 }
@@ -109,6 +112,9 @@ func (c Config) Check() error {
 	case c.EdgeTolerance < time.Second || c.EdgeTolerance > 15*time.Minute:
 		return bad("edge-tolerance", "expected 1s to 15m")
 	}
+	if h, err := hex.DecodeString(c.OwnerTokenHash); c.OwnerTokenHash != "" && (err != nil || len(h) != 32) {
+		return bad("owner-token-hash", "expected 64 hexadecimal digits: the SHA-256 of the token, not the token")
+	}
 	for _, a := range c.WebhookAllow {
 		if _, err := netip.ParsePrefix(a); err != nil && (strings.Contains(a, "/") || !strings.Contains(a, ":")) {
 			return bad("webhook-allow", fmt.Sprintf("%q is neither a CIDR nor host:port", a))
@@ -131,6 +137,17 @@ type Deps struct {
 	Routes []Route
 	// Live is what the live stream follows; nil = there is none.
 	Live LiveSource
+	// Usage judges the plan's points a month and metrics; nil = they are not judged.
+	Usage Usage
+	// Shares tell the other gateways what this one has taken of the tenants' plans;
+	// nil = it is the only one.
+	Shares Shares
+	// KeyUses keeps when keys were used last; nil = nobody does.
+	KeyUses KeyUses
+	// Accounts serve keys, usage and audit log to tenants; nil = these routes do not exist.
+	Accounts Accounts
+	// Owner serves /v1/owner, when OwnerTokenHash is set too; nil = there is no such path.
+	Owner Owner
 	// UI is the web interface served at /; nil = none.
 	UI fs.FS
 	// Wall is the clock of key expiry and caches; nil = time.Now.

@@ -45,17 +45,18 @@ type Keys interface {
 
 // KeyRecord is what is stored about an API key and its tenant.
 type KeyRecord struct {
-	KeyID           string
-	TenantID        schemas.ID
-	Hash            []byte // apikey.Hash(pepper, secret)
-	Scopes          []string
-	EdgeHash        []byte // edge.Hash(pepper, secret); nil for a key the edge can't know
-	Revoked         bool
-	RevokedAt       time.Time // when Revoked
-	ExpiresAt       time.Time // zero = never
-	TenantDisabled  bool
-	DisabledAt      time.Time // of the tenant, when TenantDisabled
-	PointsPerSecond float64   // quota of the tenant; 0 = none
+	KeyID          string
+	TenantID       schemas.ID
+	Hash           []byte // apikey.Hash(pepper, secret)
+	Scopes         []string
+	EdgeHash       []byte // edge.Hash(pepper, secret); nil for a key the edge can't know
+	Revoked        bool
+	RevokedAt      time.Time // when Revoked
+	ExpiresAt      time.Time // zero = never
+	TenantDisabled bool
+	DisabledAt     time.Time // of the tenant, when TenantDisabled
+	DevicePattern  string    // glob over the devices that it may write; empty = any
+	Limits                   // of the tenant's plan
 }
 
 // Scopes of API keys.
@@ -166,6 +167,6 @@ var (
 	ErrBadCursor = errors.New("cursor is not one of ours")
 	ErrVersion   = errors.New("another version is current")
 	ErrConflict  = errors.New("conflicts with what exists")
-	ErrLimit     = errors.New("a limit of the plan is reached")
+	ErrInvalid   = errors.New("invalid") // the text behind it is for the client
 	ErrLogFull   = errors.New("log is full")
 )

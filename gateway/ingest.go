@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"path"
 	"strconv"
 	"sync"
 
@@ -43,6 +44,7 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 		req.source, req.acceptedAt = "edge", through.claim.AcceptedAt
 	}
 	answer, p := s.ingest(r.Context(), req)
+	s.quota.say(w.Header(), key, true)
 	if p != nil {
 		s.problem(w, r, p)
 		return
@@ -69,6 +71,7 @@ type ingestRequest struct {
 	body           []byte
 	source         string
 	acceptedAt     int64 // when the edge took it, µs; 0 = it came directly
+	acknowledged   bool  // the edge has answered 202 already
 }
 
 // ingest takes a body through idempotency, decoding, quota and the log.
@@ -113,22 +116,58 @@ func (s *Server) accept(ctx context.Context, req ingestRequest, sum [sha256.Size
 	if body.Backfill && !req.key.allows(ScopeBackfill) {
 		return nil, newProblem(http.StatusForbidden, "missing_scope", `this key does not have the scope backfill, which "backfill": true needs`)
 	}
+	if p := deviceProblem(req.key, body); p != nil {
+		return nil, p
+	}
+	s.cardinality.admit(ctx, req.key, body)
 	errs, count := s.itemErrors(body)
 	if body.Accepted == 0 {
 		p := newProblem(http.StatusUnprocessableEntity, "no_acceptable_point", "the body is well-formed, but holds no point that can be accepted")
 		p.errors, p.count = errs, count
 		return nil, p
 	}
-	if p := s.quota.take(req.key, body.Accepted); p != nil {
+	if p := s.months.reserve(ctx, req.key, body.Accepted, !req.acknowledged); p != nil {
 		return nil, p
 	}
-	if err := s.appendBody(ctx, req, sum, body, receivedAt); err != nil {
+	if p := s.quota.take(req.key, body.Accepted); p != nil {
+		s.months.settle(req.key, body.Accepted, nil)
+		return nil, p
+	}
+	on, err := s.appendBody(ctx, req, sum, body, receivedAt)
+	s.months.settle(req.key, body.Accepted, on)
+	if err != nil {
 		s.quota.give(req.key, body.Accepted)
 		return nil, logProblem(err)
 	}
 	s.metrics.points.Add(float64(body.Accepted))
 	return &api.IngestAnswer{BatchID: req.id, Accepted: body.Accepted, Rejected: body.Rejected,
 		Errors: errs, ErrorCount: count, Receipt: "/v1/batches/" + req.id}, nil
+}
+
+// deviceProblem refuses a body with a device that the key may not write, as a
+// whole: a key that meets foreign devices is used in a wrong place.
+func deviceProblem(key KeyRecord, body *payload.Body) *problem {
+	if key.DevicePattern == "" {
+		return nil
+	}
+	p := newProblem(http.StatusForbidden, "device_not_allowed", "this key may write devices that match "+strconv.Quote(key.DevicePattern)+" only")
+	for i := range body.Devices {
+		d := &body.Devices[i]
+		if ok, err := path.Match(key.DevicePattern, d.ExternalID); d.Fault != nil || ok && err == nil {
+			continue
+		}
+		if p.count++; len(p.errors) < maxListed {
+			pointer := "/device_external_id"
+			if body.Batches {
+				pointer = "/batches/" + strconv.Itoa(d.Index) + pointer
+			}
+			p.errors = append(p.errors, api.ItemError{Pointer: pointer, Code: p.code, Detail: "this device does not match the key's pattern"})
+		}
+	}
+	if p.count == 0 {
+		return nil
+	}
+	return p
 }
 
 // itemErrors lists what was refused within the body.
@@ -157,12 +196,11 @@ func (s *Server) itemErrors(body *payload.Body) (errs []api.ItemError, count int
 }
 
 // appendBody writes the parts of a body, one per partition that has a device in
-// it, and waits until all are on disk.
-func (s *Server) appendBody(ctx context.Context, req ingestRequest, sum [sha256.Size]byte, body *payload.Body, receivedAt int64) error {
+// it, and waits until all are on disk. on is what certainly is, also after an error.
+func (s *Server) appendBody(ctx context.Context, req ingestRequest, sum [sha256.Size]byte, body *payload.Body, receivedAt int64) (on []stored, failed error) {
 	parts := s.split(req, sum, body)
 	done := make(chan outcome, len(parts))
 	sent := 0
-	var failed error
 	for _, part := range parts {
 		// A request that has begun must not be torn by its client's leaving.
 		part.ctx, part.receivedAt, part.done = context.WithoutCancel(ctx), receivedAt, done
@@ -175,16 +213,23 @@ func (s *Server) appendBody(ctx context.Context, req ingestRequest, sum [sha256.
 		sent++
 	}
 	for range sent { // all of them: they refer to the body until they are written
-		if o := <-done; failed == nil {
+		o := <-done
+		if failed == nil {
 			failed = o.err
 		}
+		for _, part := range parts {
+			if part.partition == o.partition && o.err == nil {
+				on = append(on, stored{o.partition, o.root, part.accepted})
+			}
+		}
 	}
-	return failed
+	return on, failed
 }
 
 type part struct {
 	submission
 	partition int
+	accepted  int // samples
 	batch     schemas.Batch
 }
 
@@ -218,6 +263,7 @@ func (s *Server) split(req ingestRequest, sum [sha256.Size]byte, body *payload.B
 		}
 		p.batch.Slices = append(p.batch.Slices, slice)
 		p.points += d.Points
+		p.accepted += len(d.Samples)
 		p.size += len(d.JSON) + 32 + 24*len(d.Rejected)
 	}
 	for i, p := range parts {

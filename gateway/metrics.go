@@ -32,6 +32,9 @@ type metrics struct {
 	dropped   prometheus.Counter
 	edge      *prometheus.CounterVec
 	root      *prometheus.GaugeVec
+
+	peers         prometheus.Gauge
+	shareFailures prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -70,6 +73,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		root: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "committed_root",
 			Help: "Root of the newest group that this process put on disk."}, []string{"partition"}),
 	}
+	m.peers = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "quota_peers",
+		Help: "Other gateways that this one shares the tenants' quotas with."})
+	m.shareFailures = counter("quota_share_failures_total", "Times that consumption could not be told to the other gateways, or heard of from them.")
+	reg.MustRegister(m.peers, m.shareFailures)
 	reg.MustRegister(m.requests, m.seconds, m.points, m.rejected, m.wire, m.inflated, m.repeats, m.ticks, m.appends, m.append,
 		m.groupReqs, m.groupPts, m.groupSize, m.inflight, m.panics, m.streams, m.streamed, m.dropped, m.edge, m.root)
 	m.begin()
@@ -91,7 +98,7 @@ func (m *metrics) begin() {
 	for _, event := range liveTypes {
 		m.streamed.WithLabelValues(event)
 	}
-	for _, code := range []string{"log_full", "log_unavailable", "overloaded", "keys_unavailable", "unauthorized", "quota_exceeded",
+	for _, code := range []string{"log_full", "log_unavailable", "overloaded", "keys_unavailable", "unauthorized", "quota_exceeded", "too_many_requests", "plan_exhausted",
 		"too_much_in_flight", payload.CodeMalformed, payload.CodeTSTooOld, payload.CodeTSInFuture} {
 		m.rejected.WithLabelValues(code)
 	}

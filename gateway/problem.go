@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/edgepulse/edgepulse/schemas/api"
 	"github.com/edgepulse/edgepulse/schemas/payload"
@@ -15,6 +17,7 @@ import (
 type problem struct {
 	status  int
 	code    string
+	title   string // empty = that of the status
 	detail  string
 	errors  []api.ItemError
 	count   int // of all item errors; 0 = len(errors)
@@ -69,6 +72,7 @@ func logProblem(err error) *problem {
 
 // queryProblem answers what the store says.
 func queryProblem(err error) *problem {
+	var limit *LimitReached
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "there is no such thing here")
@@ -78,8 +82,10 @@ func queryProblem(err error) *problem {
 		return newProblem(http.StatusPreconditionFailed, "version_mismatch", "it has changed since; read it again and repeat the change")
 	case errors.Is(err, ErrConflict):
 		return newProblem(http.StatusConflict, "conflict", "it conflicts with what exists")
-	case errors.Is(err, ErrLimit):
-		return newProblem(http.StatusUnprocessableEntity, "limit_reached", "a limit of the plan is reached")
+	case errors.As(err, &limit):
+		return newProblem(http.StatusUnprocessableEntity, "limit_reached", limit.Error())
+	case errors.Is(err, ErrInvalid):
+		return newProblem(http.StatusUnprocessableEntity, "invalid_request", invalidText(err))
 	default:
 		return newProblem(http.StatusServiceUnavailable, "store_unavailable", "the store can't be asked now").retry(2)
 	}
@@ -100,7 +106,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.status != http.StatusNotFound && p.status != http.StatusMethodNotAllowed {
 		s.metrics.rejected.WithLabelValues(p.code).Inc()
 	}
-	body := api.Problem{Type: "urn:edgepulse:problem:" + p.code, Title: http.StatusText(p.status), Status: p.status, Detail: p.detail,
+	body := api.Problem{Type: "urn:edgepulse:problem:" + p.code, Title: cmp.Or(p.title, http.StatusText(p.status)), Status: p.status, Detail: p.detail,
 		Instance: r.URL.Path, Code: p.code, RequestID: requestID(r.Context()), Errors: p.errors}
 	if len(p.errors) > 0 {
 		body.ErrorCount = max(p.count, len(p.errors))
@@ -123,3 +129,14 @@ func (s *Server) write(w http.ResponseWriter, status int, contentType string, bo
 		s.logger.Debug("write answer failed", "error", err) // the client is gone
 	}
 }
+
+// invalidText is what the store says behind the last "invalid: ".
+func invalidText(err error) string {
+	text, mark := err.Error(), ErrInvalid.Error()+": "
+	return text[max(0, strings.LastIndex(text, mark)+len(mark)):]
+}
+
+// LimitReached says of what the tenant's plan allows no more.
+type LimitReached struct{ Text string }
+
+func (e *LimitReached) Error() string { return e.Text }

@@ -21,8 +21,9 @@ type submission struct {
 
 // outcome is what became of a submission.
 type outcome struct {
-	root uint64
-	err  error
+	partition int
+	root      uint64
+	err       error
 }
 
 // quantum is what a tenant may add per turn: small against a group, so that many

@@ -63,6 +63,9 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/webhooks/{id}/deliveries", s.handleDeliveries)
 	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
 
+	s.accountRoutes(with)
+	s.ownerRoutes(mux)
+
 	if s.live != nil {
 		with(ScopeRead, "GET /v1/live", s.handleLive)
 	}

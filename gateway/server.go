@@ -24,27 +24,30 @@ const (
 
 // Server is the gateway. New makes it, Start lets it work, Stop ends it.
 type Server struct {
-	cfg        Config
-	deps       Deps
-	logger     *slog.Logger
-	metrics    *metrics
-	clock      Clock
-	sim        *SimClock // nil with the system clock
-	auth       *authenticator
-	budget     *budget
-	idem       *idempotency
-	quota      *quotas
-	sealer     sealer
-	signIns    *throttle // per address
-	tests      *throttle // of webhooks, per tenant
-	publicURL  *url.URL  // nil = the Host of each request
-	ui         *ui
-	live       *live.Hub // nil = no live stream
-	streams    streams
-	edge       *edgeGate
-	committers []*committer
-	ticker     ticker
-	handler    http.Handler
+	cfg     Config
+	deps    Deps
+	logger  *slog.Logger
+	metrics *metrics
+	clock   Clock
+	sim     *SimClock // nil with the system clock
+	auth    *authenticator
+	budget  *budget
+	idem    *idempotency
+	quota   *quotas
+	months  *months
+
+	cardinality *cardinality
+	sealer      sealer
+	signIns     *throttle // per address
+	tests       *throttle // of webhooks, per tenant
+	publicURL   *url.URL  // nil = the Host of each request
+	ui          *ui
+	live        *live.Hub // nil = no live stream
+	streams     streams
+	edge        *edgeGate
+	committers  []*committer
+	ticker      ticker
+	handler     http.Handler
 
 	http     *http.Server
 	listener net.Listener
@@ -84,6 +87,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.budget = newBudget(&s.cfg, s.metrics)
 	s.idem = newIdempotency(cfg.IdempotencyN, wall)
 	s.quota = newQuotas(wall)
+	s.months = &months{q: s.quota, usage: deps.Usage, partitions: cfg.Partitions, now: s.clock.Now,
+		failed: func(err error) { s.logger.Warn("usage of the month can't be asked", "error", err) }}
+	s.cardinality = &cardinality{usage: deps.Usage, wall: wall, now: s.clock.Now, tenants: map[schemas.ID]*metricSet{},
+		failed: func(err error) { s.logger.Warn("active metrics can't be read", "error", err) }}
 	s.sealer = newSealer(cfg.Pepper)
 	s.signIns = newThrottle(10, 6*time.Second, wall)
 	s.tests = newThrottle(10, 6*time.Second, wall)
@@ -134,6 +141,12 @@ func (s *Server) Start(ctx context.Context) error {
 	s.stopTick = cancel
 	if s.cfg.Ticks && s.sim == nil {
 		s.running.Go(func() { s.runTicks(tickCtx) })
+	}
+	if s.deps.Shares != nil {
+		s.running.Go(func() { s.runExchange(tickCtx) })
+	}
+	if s.deps.KeyUses != nil {
+		s.running.Go(func() { s.runKeyUses(tickCtx) })
 	}
 	if s.listener != nil {
 		s.http = &http.Server{

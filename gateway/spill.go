@@ -77,7 +77,7 @@ func (s *Server) handleSpill(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, p)
 		return
 	}
-	answer, p := s.ingest(r.Context(), ingestRequest{key: key, id: c.RequestID, idempotencyKey: idem, body: body.buf, source: "edge", acceptedAt: c.AcceptedAt})
+	answer, p := s.ingest(r.Context(), ingestRequest{key: key, id: c.RequestID, idempotencyKey: idem, body: body.buf, source: "edge", acceptedAt: c.AcceptedAt, acknowledged: true})
 	if p != nil {
 		s.problem(w, r, p)
 		return

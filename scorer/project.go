@@ -21,6 +21,10 @@ var anomaliesTable = &stream.TableSpec{Name: "anomaly_rows",
 var silentTable = &stream.TableSpec{Name: "silent_metrics",
 	Columns: []string{"metric_id", "tenant_id", "root", "received_at"}, Key: []string{"metric_id"}, Update: []string{"root", "received_at"}}
 
+// usageTable counts evaluations per tenant and day of receipt.
+var usageTable = &stream.TableSpec{Name: "usage_evaluations",
+	Columns: []string{"tenant_id", "day", "evaluations"}, Key: []string{"tenant_id", "day"}, Add: []string{"evaluations"}}
+
 // Project implements stream.Projection.
 func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.RowSet) error {
 	if v := e.GetModelVersion(); v != nil {
@@ -42,6 +46,7 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	if err != nil {
 		return fmt.Errorf("read metric: %w", err)
 	}
+	rows.AddUp(usageTable, tenant, instant(s.ReceivedAt).Truncate(24*time.Hour), int64(1))
 	if s.Silent {
 		rows.Add(silentTable, metric, tenant, int64(at.Root), instant(s.ReceivedAt))
 	}

@@ -80,6 +80,14 @@ const (
 	ownerCheck = 2 * time.Second
 )
 
+// quotaBucket is the one bucket: the gateways tell each other in it what they have
+// taken of the tenants' plans. It is in memory, and nothing is derived from it.
+const (
+	quotaBucket = "edgepulse_quota"
+	sharesLive  = time.Minute
+	sharesBytes = 16 << 20
+)
+
 // StreamName is the JetStream stream of a log's partition.
 func StreamName(log LogName, partition int) string { return fmt.Sprintf("%s_%d", log, partition) }
 

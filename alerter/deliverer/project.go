@@ -15,7 +15,11 @@ var webhookDeliveries = &stream.TableSpec{
 		"next_at", "duration_us", "event_root", "root", "partition"},
 }
 
-// Projection turns DELIVERIES into rows of webhook_deliveries.
+// usageTable counts attempts per tenant and day.
+var usageTable = &stream.TableSpec{Name: "usage_deliveries",
+	Columns: []string{"tenant_id", "day", "attempts", "delivered"}, Key: []string{"tenant_id", "day"}, Add: []string{"attempts", "delivered"}}
+
+// Projection turns DELIVERIES into rows of webhook_deliveries, and counts them.
 type Projection struct{}
 
 var kindWords = map[schemas.DeliveryKind]string{
@@ -48,5 +52,12 @@ func (Projection) Project(at stream.Position, e *schemas.Entry, rows *stream.Row
 	}
 	rows.Add(webhookDeliveries, id[0], id[1], id[2], id[3], kind, int32(d.Attempt), instant(d.At), d.Outcome.Word(), int32(d.Status), d.Error,
 		next, d.DurationUs, int64(d.Root), int64(at.Root), int32(at.Partition))
+	if d.Kind == schemas.DeliveryKind_DELIVERY_KIND_ATTEMPTED {
+		delivered := int64(0)
+		if d.Outcome == schemas.DeliveryOutcome_DELIVERY_OUTCOME_DELIVERED {
+			delivered = 1
+		}
+		rows.AddUp(usageTable, id[0], instant(d.At).Truncate(24*time.Hour), int64(1), delivered)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -16,13 +17,17 @@ import (
 
 type tenantCmd struct {
 	Create  tenantCreateCmd  `cmd:"" help:"Create a tenant."`
-	Ls      tenantLsCmd      `cmd:"" help:"List tenants."`
+	Ls      tenantLsCmd      `cmd:"" aliases:"list" help:"List tenants."`
+	SetPlan tenantSetPlanCmd `cmd:"" help:"Move a tenant to a plan."`
+	Disable tenantDisableCmd `cmd:"" help:"Refuse a tenant's keys within 5 s; its data stays."`
+	Enable  tenantEnableCmd  `cmd:"" help:"Let a tenant's keys work again."`
 	Analyst tenantAnalystCmd `cmd:"" help:"Create a database login that may read one tenant's rows with SQL."`
 }
 
 type tenantCreateCmd struct {
 	inside
 	Name string `arg:"" help:"Unique name."`
+	Plan string `help:"Plan it begins with; plan ls lists them." default:"default"`
 }
 
 func (c *tenantCreateCmd) Run(ctx context.Context) error {
@@ -31,7 +36,7 @@ func (c *tenantCreateCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	t, err := s.CreateTenant(ctx, c.Name)
+	t, err := s.CreateTenantOn(ctx, c.Name, c.Plan)
 	if err != nil {
 		return err
 	}
@@ -72,7 +77,10 @@ func (c *tenantAnalystCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-type tenantLsCmd struct{ inside }
+type tenantLsCmd struct {
+	inside
+	Usage bool `help:"Also what each has, and has used since the first of this month."`
+}
 
 func (c *tenantLsCmd) Run(ctx context.Context) error {
 	s, err := c.store(ctx)
@@ -80,25 +88,82 @@ func (c *tenantLsCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	list, err := s.ListTenants(ctx)
+	now := time.Now().UTC()
+	list, err := s.TenantsForOwner(ctx, time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC), now)
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "TENANT\tNAME\tPLAN\tCREATED\tSTATE")
+	fmt.Fprint(w, "TENANT\tNAME\tPLAN\tCREATED\tSTATE")
+	if c.Usage {
+		fmt.Fprint(w, "\tDEVICES\tMETRICS\tREQUESTS\tPOINTS\tMB\tEVALUATIONS\tWEBHOOKS\tREJECTED 24H\tDEAD\tLAST DAY")
+	}
+	fmt.Fprintln(w)
 	for _, t := range list {
 		state := "active"
 		if t.DisabledAt != nil {
 			state = "disabled"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.Plan, t.CreatedAt.Format(time.DateTime), state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s", t.ID, t.Name, t.Plan, t.CreatedAt.Format(time.DateTime), state)
+		if c.Usage {
+			fmt.Fprintf(w, "\t%d\t%d\t%d\t%d\t%.1f\t%d\t%d\t%d\t%d\t%s", t.Devices, t.Metrics, t.Month.Requests, t.Month.Points, float64(t.Month.Bytes)/1e6,
+				t.Month.Evaluations, t.Month.WebhooksDelivered, t.Rejected, t.Errors, t.LastDay)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
 
+type tenantSetPlanCmd struct {
+	inside
+	tenantArg
+	Plan string `arg:"" help:"Name of the plan; plan ls lists them."`
+}
+
+func (c *tenantSetPlanCmd) Run(ctx context.Context) error {
+	return c.change(ctx, &c.inside, func(s *store.Store, id schemas.ID) error {
+		if err := s.SetTenantPlan(ctx, id, c.Plan); err != nil {
+			return fmt.Errorf("%w; `edgepulse plan ls` lists them", err)
+		}
+		fmt.Printf("%s is on plan %s; every gateway knows within 5 s\n", c.Tenant, c.Plan)
+		return nil
+	})
+}
+
+type tenantDisableCmd struct {
+	inside
+	tenantArg
+}
+
+func (c *tenantDisableCmd) Run(ctx context.Context) error {
+	return c.change(ctx, &c.inside, func(s *store.Store, id schemas.ID) error {
+		if err := s.DisableTenant(ctx, id, true); err != nil {
+			return err
+		}
+		fmt.Println("disabled; every gateway refuses its keys within 5 s, its data stays")
+		return nil
+	})
+}
+
+type tenantEnableCmd struct {
+	inside
+	tenantArg
+}
+
+func (c *tenantEnableCmd) Run(ctx context.Context) error {
+	return c.change(ctx, &c.inside, func(s *store.Store, id schemas.ID) error {
+		if err := s.DisableTenant(ctx, id, false); err != nil {
+			return err
+		}
+		fmt.Println("enabled; its keys work again within 5 s")
+		return nil
+	})
+}
+
 type keyCmd struct {
 	Create keyCreateCmd `cmd:"" help:"Create a key; it is shown once."`
-	Ls     keyLsCmd     `cmd:"" help:"List the keys of a tenant."`
+	Ls     keyLsCmd     `cmd:"" aliases:"list" help:"List the keys of a tenant."`
+	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one; both work for a while."`
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within 5 s."`
 }
 
@@ -120,6 +185,20 @@ func (t tenantArg) find(ctx context.Context, s *store.Store) (schemas.ID, error)
 	return schemas.Nil, fmt.Errorf("no tenant %q; `edgepulse tenant ls` lists them", t.Tenant)
 }
 
+// change runs fn on the tenant.
+func (t tenantArg) change(ctx context.Context, in *inside, fn func(*store.Store, schemas.ID) error) error {
+	s, err := in.store(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	id, err := t.find(ctx, s)
+	if err != nil {
+		return err
+	}
+	return fn(s, id)
+}
+
 type keyCreateCmd struct {
 	inside
 	tenantArg
@@ -127,6 +206,7 @@ type keyCreateCmd struct {
 	Name    string        `help:"What the key is for."`
 	Dev     bool          `help:"Mark it as a development key (ep_dev_…)."`
 	Expires time.Duration `help:"How long it works; 0 = for ever." default:"0"`
+	Devices string        `help:"Glob over the devices that it may write, for example 'hall7-*'; default any." placeholder:"PATTERN"`
 }
 
 func (keyCreateCmd) Help() string {
@@ -148,7 +228,7 @@ func (c *keyCreateCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := store.KeyOptions{Env: "live", Name: c.Name}
+	o := store.KeyOptions{Env: "live", Name: c.Name, DevicePattern: c.Devices}
 	if c.Dev {
 		o.Env = "dev"
 	}
@@ -170,35 +250,51 @@ type keyLsCmd struct {
 }
 
 func (c *keyLsCmd) Run(ctx context.Context) error {
-	s, err := c.store(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	tenant, err := c.find(ctx, s)
-	if err != nil {
-		return err
-	}
-	list, err := s.ListKeys(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tNAME\tSCOPES\tCREATED\tEXPIRES\tSTATE")
-	for _, k := range list {
-		expires, state := "never", "active"
-		if k.ExpiresAt != nil {
-			expires = k.ExpiresAt.Format(time.DateTime)
-			if k.ExpiresAt.Before(time.Now()) {
-				state = "expired"
+	return c.change(ctx, &c.inside, func(s *store.Store, tenant schemas.ID) error {
+		list, err := s.ListKeys(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "KEY\tNAME\tSCOPES\tDEVICES\tCREATED\tEXPIRES\tLAST USED\tSTATE")
+		for _, k := range list {
+			expires, used, state := "never", "never", "active"
+			if k.ExpiresAt != nil {
+				expires = k.ExpiresAt.Format(time.DateTime)
+				if k.ExpiresAt.Before(time.Now()) {
+					state = "expired"
+				}
 			}
+			if k.LastUsedAt != nil {
+				used = k.LastUsedAt.Format(time.DateTime)
+			}
+			if k.RevokedAt != nil {
+				state = "revoked"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Name, strings.Join(k.Scopes, ","), cmp.Or(k.DevicePattern, "any"),
+				k.CreatedAt.Format(time.DateTime), expires, used, state)
 		}
-		if k.RevokedAt != nil {
-			state = "revoked"
+		return w.Flush()
+	})
+}
+
+type keyRotateCmd struct {
+	inside
+	tenantArg
+	Key     string        `arg:"" help:"Key id, as key ls shows it."`
+	Overlap time.Duration `help:"How long the old key still works." default:"24h"`
+}
+
+func (c *keyRotateCmd) Run(ctx context.Context) error {
+	return c.change(ctx, &c.inside, func(s *store.Store, tenant schemas.ID) error {
+		plaintext, _, old, err := s.RotateKey(ctx, tenant, c.Key, c.Overlap)
+		if err != nil {
+			return fmt.Errorf("rotate key %s: %w; `edgepulse key ls %s` lists those that work", c.Key, err, c.Tenant)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Name, strings.Join(k.Scopes, ","), k.CreatedAt.Format(time.DateTime), expires, state)
-	}
-	return w.Flush()
+		fmt.Println(plaintext)
+		fmt.Fprintf(os.Stderr, "This is the only time it is shown: only a hash is stored. The old key works until %s.\n", old.ExpiresAt.Format(time.DateTime))
+		return nil
+	})
 }
 
 type keyRevokeCmd struct {

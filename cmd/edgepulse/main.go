@@ -35,7 +35,11 @@ type cli struct {
 
 	Alerts     alertsCmd     `cmd:"" help:"Follow the alerts of a running service." group:"Operate"`
 	Tenant     tenantCmd     `cmd:"" help:"Create and list tenants." group:"Operate"`
-	Key        keyCmd        `cmd:"" help:"Create, list and revoke API keys." group:"Operate"`
+	Key        keyCmd        `cmd:"" help:"Create, list, rotate and revoke API keys." group:"Operate"`
+	Plan       planCmd       `cmd:"" help:"Say what tenants may use." group:"Operate"`
+	Usage      usageCmd      `cmd:"" help:"Export what tenants have used, for billing." group:"Operate"`
+	Audit      auditCmd      `cmd:"" help:"Show who changed what." group:"Operate"`
+	Owner      ownerCmd      `cmd:"" help:"Open the view over all tenants in the API." group:"Operate"`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database schema up to date." group:"Operate"`
 	Status     statusCmd     `cmd:"" help:"Show every log, its owner and how far each reader is." group:"Operate"`
 	Replay     replayCmd     `cmd:"" help:"Fold what was received once more, into a shadow." group:"Operate"`

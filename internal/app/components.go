@@ -104,8 +104,15 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 	if !built {
 		a.log.Info("this binary was built without the dashboard", "build it with", "go tool task dashboard:build")
 	}
+	var all gateway.Owner // stays nil without the role
+	if a.cfg.Database.owner() != "" {
+		all = owner{a.store, a.broker}
+	} else if cfg.OwnerTokenHash != "" {
+		return nil, errors.New("setting gateway-owner-token-hash: the view over all tenants needs EDGEPULSE_DATABASE_OWNER_URL")
+	}
 	srv, err := gateway.New(cfg, gateway.Deps{
 		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page, Live: a.broker,
+		Usage: a.store, Shares: a.broker.Shares(), KeyUses: a.store, Accounts: accounts{a.store}, Owner: all,
 		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
 		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})

@@ -15,8 +15,13 @@ import (
 
 // asGateway translates the store's sentinels into the gateway's.
 func asGateway(err error) error {
+	var limit *store.LimitError
+	if errors.As(err, &limit) {
+		return fmt.Errorf("%w: %w", err, &gateway.LimitReached{Text: limit.Error()})
+	}
 	for _, m := range []struct{ from, to error }{
 		{store.ErrNotFound, gateway.ErrNotFound}, {store.ErrBadCursor, gateway.ErrBadCursor}, {store.ErrConflict, gateway.ErrVersion},
+		{store.ErrInvalid, gateway.ErrInvalid},
 	} {
 		if errors.Is(err, m.from) {
 			return fmt.Errorf("%w: %w", m.to, err)
@@ -53,6 +58,9 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 	}
 	out := gateway.KeyRecord{KeyID: r.KeyID, TenantID: r.TenantID, Hash: r.Hash, Scopes: r.Scopes,
 		Revoked: r.RevokedAt != nil, TenantDisabled: r.DisabledAt != nil, EdgeHash: r.EdgeHash}
+	out.DevicePattern = r.DevicePattern
+	out.Limits = gateway.Limits{Plan: r.Plan, PointsPerMonth: limit(r.PointsPerMonth), MaxMetrics: limit(r.MaxMetrics),
+		PointsPerSecond: float64(limit(r.PointsPerSecond)), RequestsPerSecond: float64(limit(r.RequestsPerSecond))}
 	if r.RevokedAt != nil {
 		out.RevokedAt = *r.RevokedAt
 	}
@@ -63,6 +71,14 @@ func (k keys) LookupKey(ctx context.Context, id string) (gateway.KeyRecord, erro
 		out.ExpiresAt = *r.ExpiresAt
 	}
 	return out, nil
+}
+
+// limit of a plan; 0 = unbounded.
+func limit(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 // queries answers the reading and configuring part of the API.

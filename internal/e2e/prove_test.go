@@ -92,9 +92,11 @@ func TestCrashEquivalence(t *testing.T) {
 	w := begin(t, ctx, dose{seed: *seedFlag, owners: 2, points: 15_000, devices: 12, kills: 8, stops: 5, brokerKills: 1, lostAcks: 0.25, stall: 40 * time.Second})
 	var truths [partitions]*truth
 	check(t, w, w.equivalence(ctx, &truths))
+	w.usageIsExact(t, ctx)
 	check(t, w, w.rolledBack(ctx, stream.Points, 1, &truths))
 	check(t, w, w.rebuiltWhileIdle(ctx, &truths))
 	check(t, w, w.rederived(ctx, &truths))
+	w.usageIsExact(t, ctx)
 }
 
 // TestProveCrash is the long form: go tool task prove:crash -- -seed 7 -mutants
@@ -109,7 +111,9 @@ func TestProveCrash(t *testing.T) {
 			brokerKills: *brokerFlag, lostAcks: 0.25, stall: 60 * time.Second})
 		var truths [partitions]*truth
 		check(t, w, w.equivalence(ctx, &truths))
+		w.usageIsExact(t, ctx)
 		check(t, w, w.rederived(ctx, &truths))
+		w.usageIsExact(t, ctx)
 	})
 	t.Run("changed logs", func(t *testing.T) {
 		w := begin(t, ctx, dose{seed: *seedFlag, owners: 2, devices: 12, lostAcks: 0.25, stall: 60 * time.Second})

@@ -67,6 +67,7 @@ func TestReplay(t *testing.T) {
 	if after := w.traces(t, ctx); !maps.Equal(after, before) {
 		t.Fatalf("a recovered broker left traces: %v became %v", before, after)
 	}
+	w.usageIsExact(t, ctx)
 	w.replays(t, "0 differ", "verify", "--url", w.url, "--key", w.key)
 	t.Logf("%s: recovered", time.Since(began).Round(time.Second))
 }
@@ -171,9 +172,11 @@ func (w *world) traces(t *testing.T, ctx context.Context) map[string]int {
 		check(t, w, w.db.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&n))
 		out[table] = n
 	}
-	var usage int
-	check(t, w, w.db.QueryRow(ctx, "SELECT coalesce(sum(points), 0)::int FROM usage").Scan(&usage))
-	out["points in usage"] = usage
+	for _, counted := range []string{"points", "evaluations", "webhook_attempts", "webhooks_delivered"} {
+		var n int
+		check(t, w, w.db.QueryRow(ctx, "SELECT coalesce(sum("+counted+"), 0)::int FROM usage_days").Scan(&n))
+		out[counted+" in usage"] = n
+	}
 	for p := range partitions {
 		end, err := w.inspect.End(ctx, stream.Deliveries, p)
 		check(t, w, err)

@@ -112,12 +112,12 @@ var errNoPostgres = embedded.ErrNoPostgres
 // newWorld starts a deployment in dir, with a rule and a webhook in force.
 func newWorld(ctx context.Context, dir string, d dose, say func(string, ...any)) (w *world, err error) {
 	w = &world{dose: d, rng: rand.New(rand.NewPCG(d.seed, 1)), dir: dir, metricsAt: map[string]string{}, say: say}
-	defer func() {
+	defer func(begun *world) { // a return of an error has w no more
 		if err != nil {
-			err = fmt.Errorf("%w\n%s", err, w.tails())
-			w.close()
+			err = fmt.Errorf("%w\n%s", err, begun.tails())
+			begun.close()
 		}
-	}()
+	}(w)
 	if w.binary, err = buildBinary(binDir); err != nil {
 		return nil, err
 	}

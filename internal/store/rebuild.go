@@ -14,9 +14,9 @@ import (
 var projected = map[stream.LogName][]string{
 	stream.Points:     {"devices", "metrics", "ingest_batches", "datapoint_recent", "datapoint_chunks", "usage", "ingest_minutes"},
 	stream.Features:   {"feature_recent", "feature_chunks"},
-	stream.Scores:     {"anomaly_rows", "silent_metrics", "score_recent", "score_chunks", "models"},
+	stream.Scores:     {"anomaly_rows", "silent_metrics", "score_recent", "score_chunks", "models", "usage_evaluations"},
 	stream.Alerts:     {"alert_events", "alerts"},
-	stream.Deliveries: {"webhook_deliveries"},
+	stream.Deliveries: {"webhook_deliveries", "usage_deliveries"},
 }
 
 // TruncateProjected throws away all that was projected from these logs, with

@@ -17,12 +17,14 @@ import (
 func (s *Store) CreateAlertRule(ctx context.Context, tenant schemas.ID, r api.AlertRule) (api.AlertRule, error) {
 	id := schemas.NewID()
 	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
-		var err error
-		r, err = putRule(ctx, tx, tenant, id, r)
-		if err != nil {
+		if err := withinPlan(ctx, tx, tenant, "alert rules"); err != nil {
 			return err
 		}
-		return audit(ctx, tx, tenant, "api", "alert_rule.create", r.ID)
+		return audited(ctx, tx, deed{tenant, "api", "alert_rule.create", "alert_rule", id.String()}, func() error {
+			var err error
+			r, err = putRule(ctx, tx, tenant, id, r)
+			return err
+		})
 	})
 	if err != nil {
 		return api.AlertRule{}, fmt.Errorf("create alert rule: %w", err)
@@ -81,10 +83,7 @@ func (s *Store) changeRule(ctx context.Context, tenant schemas.ID, ruleID string
 		if ifVersion != 0 && uint64(version) != ifVersion {
 			return ErrConflict
 		}
-		if err := fn(tx, id); err != nil {
-			return err
-		}
-		return audit(ctx, tx, tenant, "api", action, ruleID)
+		return audited(ctx, tx, deed{tenant, "api", action, "alert_rule", id.String()}, func() error { return fn(tx, id) })
 	})
 }
 

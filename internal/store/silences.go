@@ -30,21 +30,20 @@ func (s *Store) CreateSilence(ctx context.Context, tenant schemas.ID, v Silence)
 	}
 	v.ID = schemas.NewID()
 	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
-		var err error
-		if v.Version, err = nextVersion(ctx, tx); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO silences (silence_id, tenant_id, device_pattern, metric_pattern, rule_id, starts_at, ends_at, comment, version)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			uuidOf(v.ID), uuidOf(tenant), v.DevicePattern, v.MetricPattern,
-			pgtype.UUID{Bytes: v.RuleID, Valid: v.RuleID != schemas.Nil}, v.StartsAt, v.EndsAt, v.Comment, int64(v.Version))
-		if err != nil {
-			return err
-		}
-		if err := putControl(ctx, tx, tenant, silenceControl(tenant, v)); err != nil {
-			return err
-		}
-		return audit(ctx, tx, tenant, "api", "silence.create", v.ID.String())
+		return audited(ctx, tx, deed{tenant, "api", "silence.create", "silence", v.ID.String()}, func() error {
+			var err error
+			if v.Version, err = nextVersion(ctx, tx); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `INSERT INTO silences (silence_id, tenant_id, device_pattern, metric_pattern, rule_id, starts_at, ends_at, comment, version)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+				uuidOf(v.ID), uuidOf(tenant), v.DevicePattern, v.MetricPattern,
+				pgtype.UUID{Bytes: v.RuleID, Valid: v.RuleID != schemas.Nil}, v.StartsAt, v.EndsAt, v.Comment, int64(v.Version))
+			if err != nil {
+				return err
+			}
+			return putControl(ctx, tx, tenant, silenceControl(tenant, v))
+		})
 	})
 	if err != nil {
 		return Silence{}, fmt.Errorf("create silence: %w", err)
@@ -61,17 +60,16 @@ func (s *Store) DeleteSilence(ctx context.Context, tenant, silence schemas.ID) e
 		if err != nil {
 			return orNotFound(err)
 		}
-		version, err := nextVersion(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE silences SET deleted_at = now(), version = $2 WHERE silence_id = $1`, id, int64(version)); err != nil {
-			return err
-		}
-		if err := putControl(ctx, tx, tenant, silenceDeletedControl(tenant, silence, version)); err != nil {
-			return err
-		}
-		return audit(ctx, tx, tenant, "api", "silence.delete", silence.String())
+		return audited(ctx, tx, deed{tenant, "api", "silence.delete", "silence", silence.String()}, func() error {
+			version, err := nextVersion(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `UPDATE silences SET deleted_at = now(), version = $2 WHERE silence_id = $1`, id, int64(version)); err != nil {
+				return err
+			}
+			return putControl(ctx, tx, tenant, silenceDeletedControl(tenant, silence, version))
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("delete silence: %w", err)

@@ -177,7 +177,8 @@ func isCode(err error, code string) bool {
 }
 
 const (
-	uniqueViolation = "23505"
-	duplicateObject = "42710"
-	duplicateDB     = "42P04"
+	uniqueViolation     = "23505"
+	foreignKeyViolation = "23503"
+	duplicateObject     = "42710"
+	duplicateDB         = "42P04"
 )

@@ -45,13 +45,15 @@ func (s *Store) CreateWebhook(ctx context.Context, tenant schemas.ID, w api.Webh
 	}
 	var out api.Webhook
 	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
-		out, err = scanWebhook(tx.QueryRow(ctx, `INSERT INTO webhooks (endpoint_id, tenant_id, url, description, min_severity, enabled, secret)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING `+webhookColumns,
-			uuidOf(id), uuidOf(tenant), w.URL, w.Description, w.MinSeverity, w.Enabled == nil || *w.Enabled, sealed), &cursor{})
-		if err != nil {
+		if err := withinPlan(ctx, tx, tenant, "webhooks"); err != nil {
 			return err
 		}
-		return audit(ctx, tx, tenant, "api", "webhook.create", out.ID)
+		return audited(ctx, tx, deed{tenant, "api", "webhook.create", "webhook", id.String()}, func() error {
+			out, err = scanWebhook(tx.QueryRow(ctx, `INSERT INTO webhooks (endpoint_id, tenant_id, url, description, min_severity, enabled, secret)
+				VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING `+webhookColumns,
+				uuidOf(id), uuidOf(tenant), w.URL, w.Description, w.MinSeverity, w.Enabled == nil || *w.Enabled, sealed), &cursor{})
+			return err
+		})
 	})
 	if err != nil {
 		return api.Webhook{}, fmt.Errorf("create webhook: %w", err)
@@ -126,13 +128,12 @@ func (s *Store) changeWebhook(ctx context.Context, tenant schemas.ID, webhookID,
 	}
 	var out api.Webhook
 	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
-		out, err = scanWebhook(tx.QueryRow(ctx, `UPDATE webhooks SET `+set+
-			` WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL RETURNING `+webhookColumns,
-			append([]any{uuidOf(tenant), uuidOf(id)}, args...)...), &cursor{})
-		if err != nil {
+		return audited(ctx, tx, deed{tenant, "api", action, "webhook", id.String()}, func() error {
+			out, err = scanWebhook(tx.QueryRow(ctx, `UPDATE webhooks SET `+set+
+				` WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL RETURNING `+webhookColumns,
+				append([]any{uuidOf(tenant), uuidOf(id)}, args...)...), &cursor{})
 			return orNotFound(err)
-		}
-		return audit(ctx, tx, tenant, "api", action, webhookID)
+		})
 	})
 	return out, err
 }
@@ -244,15 +245,14 @@ func (s *Store) scanEndpoint(r pgx.CollectableRow) (Endpoint, error) {
 // DisableEndpoint turns an endpoint off because it fails; ErrNotFound where it is gone.
 func (s *Store) DisableEndpoint(ctx context.Context, tenant, endpoint schemas.ID, reason string) error {
 	err := within(ctx, s.writer, "begin", func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE webhooks SET enabled = false, disabled_reason = $3 WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL`,
-			uuidOf(tenant), uuidOf(endpoint), cleanText(reason))
-		if err != nil {
+		return audited(ctx, tx, deed{tenant, "deliverer", "webhook.disable", "webhook", endpoint.String()}, func() error {
+			tag, err := tx.Exec(ctx, `UPDATE webhooks SET enabled = false, disabled_reason = $3 WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL`,
+				uuidOf(tenant), uuidOf(endpoint), cleanText(reason))
+			if err == nil && tag.RowsAffected() == 0 {
+				return ErrNotFound
+			}
 			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return ErrNotFound
-		}
-		return audit(ctx, tx, tenant, "deliverer", "webhook.disable", endpoint.String())
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("disable endpoint: %w", err)
