@@ -51,7 +51,7 @@ type Scenario struct {
 var Scenarios = map[string]Scenario{
 	"a":      {Name: "a", Clients: 32, Points: 100, Metrics: 2000, Spikes: 100},
 	"a-eval": {Name: "a-eval", Clients: 32, Points: 100, Metrics: 2000, Step: time.Second},
-	"b":      {Name: "b", Clients: 64, Points: 1, Metrics: 50000, Rate: 5000},
+	"b":      {Name: "b", Clients: 256, Points: 1, Metrics: 50000, Rate: 5000},
 	"c":      {Name: "c", Clients: 256, Points: 2, Metrics: 2048, Rate: 10000},
 	"d":      {Name: "d", Clients: 2, Points: 20, Metrics: 100, Rate: 500, Flood: true},
 	"e":      {Name: "e", Clients: 16, Points: 100, Metrics: 2000, Rate: 20000, Watch: true, Spikes: 100},
