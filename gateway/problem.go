@@ -78,6 +78,8 @@ func queryProblem(err error) *problem {
 		return newProblem(http.StatusPreconditionFailed, "version_mismatch", "it has changed since; read it again and repeat the change")
 	case errors.Is(err, ErrConflict):
 		return newProblem(http.StatusConflict, "conflict", "it conflicts with what exists")
+	case errors.Is(err, ErrOtherBody):
+		return newProblem(http.StatusUnprocessableEntity, "idempotency_key_reused", "this Idempotency-Key stands for another body; use a new one")
 	case errors.Is(err, ErrLimit):
 		return newProblem(http.StatusUnprocessableEntity, "limit_reached", "a limit of the plan is reached")
 	default:

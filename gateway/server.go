@@ -44,6 +44,7 @@ type Server struct {
 	edge       *edgeGate
 	committers []*committer
 	ticker     ticker
+	table      []Route
 	handler    http.Handler
 
 	http     *http.Server
