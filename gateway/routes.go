@@ -29,6 +29,10 @@ func (s *Server) routes() http.Handler {
 	public("GET /v1/ready", s.handleReady)
 	public("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}).ServeHTTP)
 
+	public("GET /v1/openapi.json", s.docs.serve(s.docs.spec))
+	public("GET /v1/docs", s.docs.serve(s.docs.page))
+	public("GET /v1/docs.css", s.docs.serve(s.docs.style))
+
 	public("POST /v1/session", s.handleSignIn)
 	with(ScopeRead, "GET /v1/session", s.handleSession)
 	public("DELETE /v1/session", s.handleSignOut)
