@@ -90,7 +90,7 @@ func TestContractIsServed(t *testing.T) {
 			t.Error("the page does not show", o.Name())
 		}
 	}
-	for _, s := range []string{"AlertRule", "Problem", "Downsampled"} {
+	for _, s := range []string{"AlertRule", "Problem", "DatapointPage", "Downsampled"} {
 		if !strings.Contains(page, `id="schema-`+s+`"`) || !strings.Contains(page, `href="#schema-`+s+`"`) {
 			t.Error("the page has no schema", s)
 		}

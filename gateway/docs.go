@@ -81,8 +81,9 @@ type (
 		Required        bool
 		Type            docsType
 	}
-	// docsType is words, and where a schema of the page is meant, its name.
-	docsType struct{ Text, Schema string }
+	// docsType is words, and names of schemas on the page.
+	docsType []docsPart
+	docsPart struct{ Text, Schema string }
 )
 
 func docsOf(d document) docsPage {
@@ -128,9 +129,9 @@ func docsOperationOf(d document, method, path string, op document) docsOperation
 		}
 		a := docsAnswer{Status: status, About: v.at("description").text()}
 		v.at("content").each(func(kind string, media document) {
-			t := typeOf(media.at("schema"))
-			if t.Schema == "" {
-				t.Text = kind
+			t := docsType{{Text: kind}}
+			if strings.HasSuffix(kind, "json") {
+				t = typeOf(media.at("schema"))
 			}
 			a.Types = append(a.Types, t)
 		})
@@ -151,46 +152,35 @@ func fieldsOf(v document) []docsField {
 // typeOf is a schema in words.
 func typeOf(v document) docsType {
 	if name := v.refers(); name != "" {
-		return docsType{Schema: name}
+		return docsType{{Schema: name}}
 	}
 	for _, several := range []string{"oneOf", "anyOf"} {
-		var names []string
-		t := docsType{}
+		var t docsType
 		for _, one := range v.at(several).items() {
-			of := typeOf(one)
-			if of.Schema != "" && t.Schema == "" {
-				t.Schema = of.Schema
-				continue
+			if t != nil {
+				t = append(t, docsPart{Text: " or "})
 			}
-			names = append(names, of.Text+of.Schema)
+			t = append(t, typeOf(one)...)
 		}
-		if t.Schema != "" || names != nil {
-			t.Text = strings.Join(names, " or ")
-			if t.Schema != "" && t.Text != "" {
-				t.Text = " or " + t.Text
-			}
+		if t != nil {
 			return t
 		}
 	}
-	var words []string
-	if kind := v.at("type"); kind.text() != "" {
-		words = []string{kind.text()}
-	} else {
-		for _, k := range kind.items() {
-			words = append(words, k.text())
+	text := v.at("type").text()
+	for i, k := range v.at("type").items() {
+		if i > 0 {
+			text += " or "
 		}
+		text += k.text()
 	}
-	t := docsType{Text: strings.Join(words, " or ")}
-	if items := v.at("items"); items.node != nil {
-		of := typeOf(items)
-		t = docsType{Text: t.Text + " of " + of.Text, Schema: of.Schema}
-	}
-	if of := v.at("additionalProperties"); of.at("type").text() != "" {
-		t.Text += " of " + typeOf(of).Text
+	for _, inner := range []document{v.at("items"), v.at("additionalProperties")} {
+		if of := typeOf(inner); of != nil {
+			return append(docsType{{Text: text + " of "}}, of...)
+		}
 	}
 	for _, limit := range []string{"format", "pattern", "minimum", "maximum", "minLength", "maxLength", "default"} {
 		if s := v.at(limit).text(); s != "" {
-			t.Text += ", " + limit + " " + s
+			text += ", " + limit + " " + s
 		}
 	}
 	var values []string
@@ -200,9 +190,12 @@ func typeOf(v document) docsType {
 		}
 	}
 	if values != nil {
-		t.Text += ": " + strings.Join(values, ", ")
+		text += ": " + strings.Join(values, ", ")
 	}
-	return t
+	if text == "" {
+		return nil
+	}
+	return docsType{{Text: text}}
 }
 
 // markup turns the little Markdown that the document uses into HTML.

@@ -21,6 +21,14 @@ type shelf struct {
 	page  api.PageRequest
 }
 
+// orTrue is what the store makes of a switch that was not given.
+func orTrue(b *bool) *bool {
+	if b == nil {
+		return new(true)
+	}
+	return b
+}
+
 func newShelf() *shelf {
 	return &shelf{rules: map[[2]schemas.ID]api.AlertRule{}, hooks: map[[2]schemas.ID]api.Webhook{}}
 }
@@ -103,7 +111,7 @@ func (s *shelf) CreateAlertRule(_ context.Context, tenant schemas.ID, rule api.A
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, now := schemas.NewID(), time.Now()
-	rule.ID, rule.Version, rule.CreatedAt = id.String(), 1, &now
+	rule.ID, rule.Version, rule.CreatedAt, rule.UpdatedAt, rule.Enabled = id.String(), 1, &now, &now, orTrue(rule.Enabled)
 	s.rules[[2]schemas.ID{tenant, id}] = rule
 	return rule, nil
 }
@@ -119,7 +127,7 @@ func (s *shelf) UpdateAlertRule(_ context.Context, tenant, id schemas.ID, rule a
 	case ifVersion > 0 && old.Version != ifVersion:
 		return rule, ErrVersion
 	}
-	rule.ID, rule.Version, rule.CreatedAt = old.ID, old.Version+1, old.CreatedAt
+	rule.ID, rule.Version, rule.CreatedAt, rule.UpdatedAt, rule.Enabled = old.ID, old.Version+1, old.CreatedAt, old.CreatedAt, orTrue(rule.Enabled)
 	s.rules[k] = rule
 	return rule, nil
 }
@@ -166,7 +174,7 @@ func (s *shelf) CreateWebhook(_ context.Context, tenant schemas.ID, hook api.Web
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, now := schemas.NewID(), time.Now()
-	hook.ID, hook.Secret, hook.Version, hook.CreatedAt = id.String(), "whsec_test", 1, &now
+	hook.ID, hook.Secret, hook.Version, hook.CreatedAt, hook.Enabled = id.String(), "whsec_test", 1, &now, orTrue(hook.Enabled)
 	s.hooks[[2]schemas.ID{tenant, id}] = hook
 	return hook, nil
 }
@@ -198,8 +206,8 @@ func (s *shelf) GetMetric(context.Context, schemas.ID, schemas.ID, time.Time) (a
 	return api.Metric{}, ErrNotFound
 }
 
-func (s *shelf) Series(_ context.Context, _, _ schemas.ID, r api.Range, buckets int) (api.Series, error) {
-	return api.Series{}, s.note(api.PageRequest{Limit: buckets}, r)
+func (s *shelf) Series(_ context.Context, _, metric schemas.ID, r api.Range, buckets int) (api.Series, error) {
+	return api.Series{MetricID: metric.String(), From: r.From, To: r.To, Points: []api.SeriesPoint{}, Anomalies: []api.Score{}}, s.note(api.PageRequest{Limit: buckets}, r)
 }
 
 func (s *shelf) TraceEvent(context.Context, schemas.ID, schemas.ID) (api.EventTrace, error) {
@@ -229,7 +237,7 @@ func (s *shelf) UpdateWebhook(_ context.Context, tenant, id schemas.ID, hook api
 	case ifVersion > 0 && old.Version != ifVersion:
 		return hook, ErrVersion
 	}
-	hook.ID, hook.Version, hook.CreatedAt = id.String(), old.Version+1, old.CreatedAt
+	hook.ID, hook.Version, hook.CreatedAt, hook.Enabled = id.String(), old.Version+1, old.CreatedAt, orTrue(hook.Enabled)
 	s.hooks[k] = hook
 	return hook, nil
 }
