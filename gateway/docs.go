@@ -151,6 +151,9 @@ func fieldsOf(v document) []docsField {
 
 // typeOf is a schema in words.
 func typeOf(v document) docsType {
+	if v.node == nil {
+		return nil
+	}
 	if name := v.refers(); name != "" {
 		return docsType{{Schema: name}}
 	}
