@@ -115,7 +115,7 @@ func (b *apiBench) fill(target string) {
 	}
 	w.project(stream.Points, 1, declared, w.samples(metric, ts, func(i int) float64 { return float64(i % 7) }),
 		&schemas.Entry{Kind: &schemas.Entry_Receipt{Receipt: &schemas.Receipt{TenantId: w.tenant[:], RequestId: batch, Parts: 1, ReceivedAt: us(49), Points: 51, Accepted: 50,
-			Rejected: 1, Rejections: []*schemas.Rejection{{Pointer: "/metrics/50/value", Code: "wrong_type", Detail: "expected a number"}}, KeyId: "k", Source: "http", BodySha256: make([]byte, 32)}}})
+			Rejected: 1, Rejections: []*schemas.Rejection{{Index: 50, Code: "wrong_type"}}, KeyId: "k", Source: "http", BodySha256: make([]byte, 32)}}})
 	w.project(stream.Features, 1, &schemas.Entry{Kind: &schemas.Entry_Features{Features: &schemas.Features{TenantId: w.tenant[:], DeviceId: w.device[:], MetricId: metric[:],
 		Ts: us(49), WindowStart: us(-250), WindowEnd: us(49), LastTs: us(49), ReceivedAt: us(49), Count: 50, Mean: 3}}})
 	artefact := []byte("model")
