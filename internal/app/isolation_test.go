@@ -49,8 +49,12 @@ func TestTenantsAreIsolated(t *testing.T) {
 		}
 		p.foreign(o, all, cookie)
 	}
-	if after := b.everything(); after != before {
-		t.Errorf("something of the tenant has changed:\n%s\nbefore:\n%s", after, before)
+	then, now := strings.Split(before, "\n"), strings.Split(b.everything(), "\n")
+	for i := range max(len(then), len(now)) {
+		if i >= len(then) || i >= len(now) || then[i] != now[i] {
+			t.Errorf("something of the tenant has changed, at line %d: %s, before %s", i, now[min(i, len(now)-1)], then[min(i, len(then)-1)])
+			break
+		}
 	}
 	if p.probes < 300 {
 		t.Errorf("%d probes, want at least 300", p.probes)
@@ -92,6 +96,9 @@ func (p *prober) probe(o contract.Operation, name, target, key, body string, wan
 // foreign asks with a valid key of another tenant.
 func (p *prober) foreign(o contract.Operation, key, cookie string) {
 	p.t.Helper()
+	if o.Path == "/v1/clock" {
+		return // a simulated clock is everybody's
+	}
 	target := p.target(o)
 	named := strings.Contains(o.Path, "{")
 	required := strings.Contains(target, "metric_id=")
@@ -166,7 +173,8 @@ func indifferent(r *httptest.ResponseRecorder) string {
 func (b *apiBench) everything() string {
 	var out strings.Builder
 	for _, o := range b.c.Operations() {
-		if o.Method != http.MethodGet || o.Scope != store.ScopeRead || o.Path == "/v1/live" || o.Path == "/v1/session" || o.Path == "/v1/overview" {
+		if o.Method != http.MethodGet || o.Scope != store.ScopeRead || o.Path == "/v1/live" || o.Path == "/v1/session" || o.Path == "/v1/overview" ||
+			strings.HasSuffix(o.Path, "/trace") { // it shows what the log holds at a root, which the bench has not written
 			continue
 		}
 		r := b.do(http.MethodGet, b.target(o), b.key, "")
