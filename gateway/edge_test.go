@@ -80,7 +80,7 @@ func (b *bench) signed(body string, secret []byte, before func(*edge.Claim), aft
 		after(r)
 	}
 	w := httptest.NewRecorder()
-	b.server.Handler().ServeHTTP(w, r)
+	b.handler().ServeHTTP(w, r)
 	return w
 }
 
@@ -224,7 +224,7 @@ func (b *bench) spill(body string, change func(*edge.Claim), bend ...func([]byte
 	}
 	r := httptest.NewRequest("POST", spillRoute, bytes.NewReader(object))
 	w := httptest.NewRecorder()
-	b.server.Handler().ServeHTTP(w, r)
+	b.handler().ServeHTTP(w, r)
 	return w
 }
 

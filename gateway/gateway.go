@@ -82,9 +82,18 @@ type Queries interface {
 	// GetDevice and GetMetric answer with their summaries.
 	GetDevice(ctx context.Context, tenant, device schemas.ID, now time.Time) (api.Device, error)
 	GetMetric(ctx context.Context, tenant, metric schemas.ID, now time.Time) (api.Metric, error)
+	// UpdateMetricSettings replaces the settings of a metric; those of version *ifVersion only, else
+	// ErrVersion. nil = of any.
+	UpdateMetricSettings(ctx context.Context, tenant, metric schemas.ID, settings api.MetricSettings, ifVersion *uint64) (api.MetricSettings, error)
+	// ListModels lists all models, or those of one metric where it is not Nil.
+	ListModels(ctx context.Context, tenant, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error)
+	GetModel(ctx context.Context, tenant schemas.ID, version []byte) (api.Model, error)
 	// Series cuts a range of a metric into at most buckets steps.
 	Series(ctx context.Context, tenant, metric schemas.ID, r api.Range, buckets int) (api.Series, error)
 	Datapoints(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Datapoint], error)
+	// Downsample shows a range with both ends in at most n points: lttb, minmax or avg.
+	Downsample(ctx context.Context, tenant, metric schemas.ID, r api.Range, method string, n int) (api.Downsampled, error)
+	Features(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Features], error)
 	Scores(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Score], error)
 	Anomalies(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AnomalyFilter) (api.Page[api.Score], error)
 	ListAlertEvents(ctx context.Context, tenant schemas.ID, p api.PageRequest, f AlertEventFilter) (api.Page[api.AlertEvent], error)
@@ -103,18 +112,29 @@ type Queries interface {
 
 	ListAlertRules(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.AlertRule], error)
 	GetAlertRule(ctx context.Context, tenant, rule schemas.ID) (api.AlertRule, error)
-	CreateAlertRule(ctx context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error)
+	// CreateAlertRule, CreateSilence and CreateWebhook make nothing twice for one RequestKey: a repeat
+	// is answered like the first, another body with ErrOtherBody.
+	CreateAlertRule(ctx context.Context, tenant schemas.ID, rule api.AlertRule, once api.RequestKey) (api.AlertRule, error)
 	// UpdateAlertRule replaces a rule. With ifVersion > 0 only that version, else ErrVersion.
 	UpdateAlertRule(ctx context.Context, tenant, id schemas.ID, rule api.AlertRule, ifVersion uint64) (api.AlertRule, error)
 	DeleteAlertRule(ctx context.Context, tenant, rule schemas.ID, ifVersion uint64) error
 
+	// ListSilences lists all silences, or those in force at an instant.
+	ListSilences(ctx context.Context, tenant schemas.ID, p api.PageRequest, activeAt time.Time) (api.Page[api.Silence], error)
+	GetSilence(ctx context.Context, tenant, silence schemas.ID) (api.Silence, error)
+	CreateSilence(ctx context.Context, tenant schemas.ID, silence api.Silence, once api.RequestKey) (api.Silence, error)
+	UpdateSilence(ctx context.Context, tenant, id schemas.ID, silence api.Silence, ifVersion uint64) (api.Silence, error)
+	DeleteSilence(ctx context.Context, tenant, silence schemas.ID, ifVersion uint64) error
+
 	ListWebhooks(ctx context.Context, tenant schemas.ID, p api.PageRequest) (api.Page[api.Webhook], error)
 	GetWebhook(ctx context.Context, tenant, webhook schemas.ID) (api.Webhook, error)
 	// CreateWebhook makes the secret and returns it, this once.
-	CreateWebhook(ctx context.Context, tenant schemas.ID, webhook api.Webhook) (api.Webhook, error)
+	CreateWebhook(ctx context.Context, tenant schemas.ID, webhook api.Webhook, once api.RequestKey) (api.Webhook, error)
 	// UpdateWebhook replaces url, description, min_severity and enabled.
-	UpdateWebhook(ctx context.Context, tenant, id schemas.ID, webhook api.Webhook) (api.Webhook, error)
-	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID) error
+	UpdateWebhook(ctx context.Context, tenant, id schemas.ID, webhook api.Webhook, ifVersion uint64) (api.Webhook, error)
+	DeleteWebhook(ctx context.Context, tenant, webhook schemas.ID, ifVersion uint64) error
+	// RotateWebhookSecret makes a new secret and returns it, this once; the old one signs beside it for a day.
+	RotateWebhookSecret(ctx context.Context, tenant, webhook schemas.ID) (api.Webhook, error)
 	// ListDeliveries lists the attempts to deliver to an endpoint.
 	ListDeliveries(ctx context.Context, tenant, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error)
 	// TestWebhook sends a signed test event and says what came of it.
@@ -168,5 +188,6 @@ var (
 	ErrVersion   = errors.New("another version is current")
 	ErrConflict  = errors.New("conflicts with what exists")
 	ErrInvalid   = errors.New("invalid") // the text behind it is for the client
+	ErrOtherBody = errors.New("the idempotency key stands for another body")
 	ErrLogFull   = errors.New("log is full")
 )

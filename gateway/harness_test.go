@@ -20,6 +20,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/apikey"
+	"github.com/edgepulse/edgepulse/schemas/contract"
 )
 
 const testPepper = "pepper of the tests"
@@ -270,8 +271,24 @@ func (b *bench) do(method, target, key string, body io.Reader, headers ...string
 		}
 	}
 	w := httptest.NewRecorder()
-	b.server.Handler().ServeHTTP(w, r)
+	b.handler().ServeHTTP(w, r)
 	return w
+}
+
+// theContract is read once: building its validator takes longer than most tests.
+var theContract = sync.OnceValues(contract.Load)
+
+// handler holds every request and answer against the contract.
+func (b *bench) handler() http.Handler {
+	if _, test := b.tb.(*testing.T); !test { // a fuzz target must not name its outer test, a benchmark measures the gateway
+		return b.server.Handler()
+	}
+	b.tb.Helper()
+	c, err := theContract()
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return c.Handler(b.server.Handler(), func(why string) { b.tb.Error(why) })
 }
 
 func (b *bench) ingest(body string, headers ...string) *httptest.ResponseRecorder {
@@ -281,4 +298,10 @@ func (b *bench) ingest(body string, headers ...string) *httptest.ResponseRecorde
 // oneMetric is a small good body.
 func oneMetric(device string) string {
 	return fmt.Sprintf(`{"device_external_id":%q,"metrics":[{"name":"v","ts":"2026-11-23T08:44:00Z","value":1}]}`, device)
+}
+
+func serve(h http.Handler, method, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	return w
 }

@@ -33,14 +33,6 @@ func (s *Server) handleDevice(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) handleMetric(w http.ResponseWriter, r *http.Request) {
-	if id, ok := s.pathID(w, r); ok {
-		answerOne(s, w, r, func() (api.Metric, error) {
-			return s.deps.Queries.GetMetric(r.Context(), keyFrom(r).TenantID, id, s.now())
-		})
-	}
-}
-
 // Bounds of a chart.
 const (
 	bucketsDefault, bucketsLeast, bucketsMost = 600, 10, 2000

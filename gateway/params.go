@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -173,8 +174,20 @@ const maxConfigBody = 64 << 10
 // readJSON decodes a strict JSON body over what v holds: absent fields stay as
 // they are, null empties one (RFC 7396). It answers itself when it returns false.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
+	_, ok := s.readJSONOnce(w, r, v)
+	return ok
+}
+
+// readJSONOnce is readJSON for requests that make something: it returns their
+// Idempotency-Key too.
+func (s *Server) readJSONOnce(w http.ResponseWriter, r *http.Request, v any) (api.RequestKey, bool) {
+	var once api.RequestKey
 	body, p := s.readBody(w, r, keyFrom(r).TenantID, maxConfigBody, maxConfigBody)
 	defer body.release()
+	if p == nil {
+		once.Key, p = idempotencyKey(r)
+		once.Sum = sha256.Sum256(body.buf)
+	}
 	if p == nil {
 		if err := json.Unmarshal(bytes.Clone(body.buf), v, json.RejectUnknownMembers(true)); err != nil {
 			p = jsonProblem(err)
@@ -183,7 +196,7 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
 	if p != nil {
 		s.problem(w, r, p)
 	}
-	return p == nil
+	return once, p == nil
 }
 
 func jsonProblem(err error) *problem {

@@ -86,6 +86,8 @@ func queryProblem(err error) *problem {
 		return newProblem(http.StatusUnprocessableEntity, "limit_reached", limit.Error())
 	case errors.Is(err, ErrInvalid):
 		return newProblem(http.StatusUnprocessableEntity, "invalid_request", invalidText(err))
+	case errors.Is(err, ErrOtherBody):
+		return newProblem(http.StatusUnprocessableEntity, "idempotency_key_reused", "this Idempotency-Key stands for another body; use a new one")
 	default:
 		return newProblem(http.StatusServiceUnavailable, "store_unavailable", "the store can't be asked now").retry(2)
 	}

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -83,10 +85,61 @@ func seriesParams(r *http.Request) (*params, api.PageRequest, SeriesFilter) {
 }
 
 func (s *Server) handleDatapoints(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("downsample") {
+		s.handleDownsampled(w, r)
+		return
+	}
 	p, req, f := seriesParams(r)
 	answerPage(s, w, r, p, func() (api.Page[api.Datapoint], error) {
 		return s.deps.Queries.Datapoints(r.Context(), keyFrom(r).TenantID, req, f)
 	})
+}
+
+// handleDownsampled answers a range of a metric in few points.
+func (s *Server) handleDownsampled(w http.ResponseWriter, r *http.Request) {
+	p := readParams(r, "metric_id", "from", "to", "downsample", "buckets")
+	metric, rg := p.id("metric_id", true), p.between()
+	method, n := p.oneOf("downsample", "lttb", "minmax", "avg"), p.number("buckets", bucketsDefault, bucketsLeast, bucketsMost)
+	switch {
+	case p.text("downsample") == "":
+		p.refuse("downsample", "expected one of lttb, minmax, avg")
+	case rg.From.IsZero():
+		p.refuse("from", "is required with downsample")
+	case rg.To.IsZero():
+		p.refuse("to", "is required with downsample")
+	}
+	if p.problem != nil {
+		s.problem(w, r, p.problem)
+		return
+	}
+	answerOne(s, w, r, func() (api.Downsampled, error) {
+		return s.deps.Queries.Downsample(r.Context(), keyFrom(r).TenantID, metric, rg, method, n)
+	})
+}
+
+func (s *Server) handleFeatures(w http.ResponseWriter, r *http.Request) {
+	p, req, f := seriesParams(r)
+	answerPage(s, w, r, p, func() (api.Page[api.Features], error) {
+		return s.deps.Queries.Features(r.Context(), keyFrom(r).TenantID, req, f)
+	})
+}
+
+func (s *Server) handleModels(w http.ResponseWriter, r *http.Request) {
+	p := readParams(r, "metric_id", "limit", "cursor")
+	req, metric := p.page(pageDefault, pageMost), p.id("metric_id", false)
+	answerPage(s, w, r, p, func() (api.Page[api.Model], error) {
+		return s.deps.Queries.ListModels(r.Context(), keyFrom(r).TenantID, metric, req)
+	})
+}
+
+// handleModel answers a model by its version: what is no SHA-256 in hex names none.
+func (s *Server) handleModel(w http.ResponseWriter, r *http.Request) {
+	version, err := hex.DecodeString(r.PathValue("version"))
+	if err != nil || len(version) != sha256.Size || hex.EncodeToString(version) != r.PathValue("version") {
+		s.problem(w, r, queryProblem(ErrNotFound))
+		return
+	}
+	answerOne(s, w, r, func() (api.Model, error) { return s.deps.Queries.GetModel(r.Context(), keyFrom(r).TenantID, version) })
 }
 
 func (s *Server) handleScores(w http.ResponseWriter, r *http.Request) {

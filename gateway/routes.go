@@ -19,12 +19,19 @@ import (
 // routes is the table of the API.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	public := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, h) }
-	with := func(scope, pattern string, h http.HandlerFunc) { mux.Handle(pattern, s.authenticated(scope, h)) }
+	with := func(scope, pattern string, h http.HandlerFunc) {
+		s.table = append(s.table, Route{Pattern: pattern, Scope: scope, Handler: h})
+		mux.Handle(pattern, s.scoped(scope, h))
+	}
+	public := func(pattern string, h http.HandlerFunc) { with("", pattern, h) }
 
 	public("GET /v1/health", s.handleHealth)
 	public("GET /v1/ready", s.handleReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}))
+	public("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}).ServeHTTP)
+
+	public("GET /v1/openapi.json", s.docs.serve(s.docs.spec))
+	public("GET /v1/docs", s.docs.serve(s.docs.page))
+	public("GET /v1/docs.css", s.docs.serve(s.docs.style))
 
 	public("POST /v1/session", s.handleSignIn)
 	with(ScopeRead, "GET /v1/session", s.handleSession)
@@ -39,10 +46,15 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/devices/{id}", s.handleDevice)
 	with(ScopeRead, "GET /v1/metrics", s.handleMetrics)
 	with(ScopeRead, "GET /v1/metrics/{id}", s.handleMetric)
+	with(ScopeAdmin, "PATCH /v1/metrics/{id}", s.handlePatchMetric)
 	with(ScopeRead, "GET /v1/series", s.handleSeries)
 	with(ScopeRead, "GET /v1/datapoints", s.handleDatapoints)
+	with(ScopeRead, "GET /v1/features", s.handleFeatures)
 	with(ScopeRead, "GET /v1/scores", s.handleScores)
 	with(ScopeRead, "GET /v1/anomalies", s.handleAnomalies)
+	with(ScopeRead, "GET /v1/models", s.handleModels)
+	with(ScopeRead, "GET /v1/models/{version}", s.handleModel)
+	with(ScopeRead, "GET /v1/export", s.handleExport)
 	with(ScopeRead, "GET /v1/alert-events", s.handleAlertEvents)
 	with(ScopeRead, "GET /v1/alert-events/{id}", s.handleAlertEvent)
 	with(ScopeRead, "GET /v1/alert-events/{id}/trace", s.handleTrace)
@@ -55,6 +67,12 @@ func (s *Server) routes() http.Handler {
 	with(ScopeAdmin, "PATCH /v1/alert-rules/{id}", s.handlePatchRule)
 	with(ScopeAdmin, "DELETE /v1/alert-rules/{id}", s.handleDeleteRule)
 
+	with(ScopeRead, "GET /v1/silences", s.handleSilences)
+	with(ScopeAdmin, "POST /v1/silences", s.handleCreateSilence)
+	with(ScopeRead, "GET /v1/silences/{id}", s.handleSilence)
+	with(ScopeAdmin, "PATCH /v1/silences/{id}", s.handlePatchSilence)
+	with(ScopeAdmin, "DELETE /v1/silences/{id}", s.handleDeleteSilence)
+
 	with(ScopeRead, "GET /v1/webhooks", s.handleWebhooks)
 	with(ScopeAdmin, "POST /v1/webhooks", s.handleCreateWebhook)
 	with(ScopeRead, "GET /v1/webhooks/{id}", s.handleWebhook)
@@ -62,6 +80,7 @@ func (s *Server) routes() http.Handler {
 	with(ScopeAdmin, "DELETE /v1/webhooks/{id}", s.handleDeleteWebhook)
 	with(ScopeRead, "GET /v1/webhooks/{id}/deliveries", s.handleDeliveries)
 	with(ScopeAdmin, "POST /v1/webhooks/{id}/test", s.handleTestWebhook)
+	with(ScopeAdmin, "POST /v1/webhooks/{id}/rotate", s.handleRotateWebhook)
 
 	s.accountRoutes(with)
 	s.ownerRoutes(mux)
@@ -73,14 +92,21 @@ func (s *Server) routes() http.Handler {
 		with(ScopeAdmin, "POST /v1/clock", s.handleClock)
 	}
 	for _, route := range s.deps.Routes {
-		h := route.Handler
-		if route.Scope != "" {
-			h = s.authenticated(route.Scope, h)
-		}
-		mux.Handle(route.Pattern, h)
+		with(route.Scope, route.Pattern, route.Handler.ServeHTTP)
 	}
 	return s.envelope(mux)
 }
+
+// scoped asks for a key with a scope where there is one.
+func (s *Server) scoped(scope string, h http.Handler) http.Handler {
+	if scope == "" {
+		return h
+	}
+	return s.authenticated(scope, h)
+}
+
+// Routes is the table of what this gateway serves, but for the web interface.
+func (s *Server) Routes() []Route { return s.table }
 
 // quiet routes are asked so often that their successes are told by metrics only.
 var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true, "/v1/live": true}

@@ -45,14 +45,15 @@ func (s *Server) answerRule(w http.ResponseWriter, r *http.Request, status int, 
 
 func (s *Server) handleCreateRule(w http.ResponseWriter, r *http.Request) {
 	var rule api.AlertRule
-	if !s.readJSON(w, r, &rule) {
+	once, ok := s.readJSONOnce(w, r, &rule)
+	if !ok {
 		return
 	}
 	if p := ruleProblem(rule); p != nil {
 		s.problem(w, r, p)
 		return
 	}
-	rule, err := s.deps.Queries.CreateAlertRule(r.Context(), keyFrom(r).TenantID, rule)
+	rule, err := s.deps.Queries.CreateAlertRule(r.Context(), keyFrom(r).TenantID, rule, once)
 	s.answerRule(w, r, http.StatusCreated, rule, err)
 }
 
@@ -115,15 +116,27 @@ func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) 
 
 // ifMatch reads the version of If-Match; 0 = any.
 func ifMatch(r *http.Request) (uint64, *problem) {
-	v := r.Header.Get("If-Match")
-	if v == "" || v == "*" {
-		return 0, nil
+	n, p := ifMatchAny(r)
+	if n == nil || p != nil {
+		return 0, p
 	}
-	n, err := strconv.ParseUint(strings.Trim(v, `"`), 10, 64)
-	if err != nil || n == 0 || v != etag(n) {
+	if *n == 0 { // nothing has this version
 		return 0, newProblem(http.StatusBadRequest, "bad_if_match", "expected the ETag of an earlier answer")
 	}
-	return n, nil
+	return *n, nil
+}
+
+// ifMatchAny reads the version of If-Match, which may be 0; nil = any.
+func ifMatchAny(r *http.Request) (*uint64, *problem) {
+	v := r.Header.Get("If-Match")
+	if v == "" || v == "*" {
+		return nil, nil
+	}
+	n, err := strconv.ParseUint(strings.Trim(v, `"`), 10, 64)
+	if err != nil || v != etag(n) {
+		return nil, newProblem(http.StatusBadRequest, "bad_if_match", "expected the ETag of an earlier answer")
+	}
+	return &n, nil
 }
 
 // ruleProblem checks a rule as a client sends it.

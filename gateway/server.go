@@ -47,6 +47,8 @@ type Server struct {
 	edge        *edgeGate
 	committers  []*committer
 	ticker      ticker
+	docs        *docs
+	table       []Route
 	handler     http.Handler
 
 	http     *http.Server
@@ -100,6 +102,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	var err error
 	if s.ui, err = newUI(deps.UI); err != nil {
 		return nil, fmt.Errorf("read the web interface: %w", err)
+	}
+	if s.docs, err = newDocs(); err != nil {
+		return nil, err
 	}
 	if deps.Live != nil {
 		s.live = live.New(deps.Live, deps.Queries, deps.Queries, cfg.Partitions, s.logger)

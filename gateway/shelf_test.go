@@ -21,6 +21,14 @@ type shelf struct {
 	page  api.PageRequest
 }
 
+// orTrue is what the store makes of a switch that was not given.
+func orTrue(b *bool) *bool {
+	if b == nil {
+		return new(true)
+	}
+	return b
+}
+
 func newShelf() *shelf {
 	return &shelf{rules: map[[2]schemas.ID]api.AlertRule{}, hooks: map[[2]schemas.ID]api.Webhook{}}
 }
@@ -99,11 +107,11 @@ func (s *shelf) GetAlertRule(_ context.Context, tenant, id schemas.ID) (api.Aler
 	return r, nil
 }
 
-func (s *shelf) CreateAlertRule(_ context.Context, tenant schemas.ID, rule api.AlertRule) (api.AlertRule, error) {
+func (s *shelf) CreateAlertRule(_ context.Context, tenant schemas.ID, rule api.AlertRule, _ api.RequestKey) (api.AlertRule, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, now := schemas.NewID(), time.Now()
-	rule.ID, rule.Version, rule.CreatedAt = id.String(), 1, &now
+	rule.ID, rule.Version, rule.CreatedAt, rule.UpdatedAt, rule.Enabled = id.String(), 1, &now, &now, orTrue(rule.Enabled)
 	s.rules[[2]schemas.ID{tenant, id}] = rule
 	return rule, nil
 }
@@ -119,7 +127,7 @@ func (s *shelf) UpdateAlertRule(_ context.Context, tenant, id schemas.ID, rule a
 	case ifVersion > 0 && old.Version != ifVersion:
 		return rule, ErrVersion
 	}
-	rule.ID, rule.Version, rule.CreatedAt = old.ID, old.Version+1, old.CreatedAt
+	rule.ID, rule.Version, rule.CreatedAt, rule.UpdatedAt, rule.Enabled = old.ID, old.Version+1, old.CreatedAt, old.CreatedAt, orTrue(rule.Enabled)
 	s.rules[k] = rule
 	return rule, nil
 }
@@ -162,16 +170,16 @@ func (s *shelf) GetWebhook(_ context.Context, tenant, id schemas.ID) (api.Webhoo
 	return h, nil
 }
 
-func (s *shelf) CreateWebhook(_ context.Context, tenant schemas.ID, hook api.Webhook) (api.Webhook, error) {
+func (s *shelf) CreateWebhook(_ context.Context, tenant schemas.ID, hook api.Webhook, _ api.RequestKey) (api.Webhook, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := schemas.NewID()
-	hook.ID, hook.Secret = id.String(), "whsec_test"
+	id, now := schemas.NewID(), time.Now()
+	hook.ID, hook.Secret, hook.Version, hook.CreatedAt, hook.Enabled = id.String(), "whsec_test", 1, &now, orTrue(hook.Enabled)
 	s.hooks[[2]schemas.ID{tenant, id}] = hook
 	return hook, nil
 }
 
-func (s *shelf) DeleteWebhook(_ context.Context, tenant, id schemas.ID) error {
+func (s *shelf) DeleteWebhook(_ context.Context, tenant, id schemas.ID, _ uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := [2]schemas.ID{tenant, id}
@@ -198,8 +206,8 @@ func (s *shelf) GetMetric(context.Context, schemas.ID, schemas.ID, time.Time) (a
 	return api.Metric{}, ErrNotFound
 }
 
-func (s *shelf) Series(_ context.Context, _, _ schemas.ID, r api.Range, buckets int) (api.Series, error) {
-	return api.Series{}, s.note(api.PageRequest{Limit: buckets}, r)
+func (s *shelf) Series(_ context.Context, _, metric schemas.ID, r api.Range, buckets int) (api.Series, error) {
+	return api.Series{MetricID: metric.String(), From: r.From, To: r.To, Points: []api.SeriesPoint{}, Anomalies: []api.Score{}}, s.note(api.PageRequest{Limit: buckets}, r)
 }
 
 func (s *shelf) TraceEvent(context.Context, schemas.ID, schemas.ID) (api.EventTrace, error) {
@@ -218,16 +226,66 @@ func (s *shelf) ListBatches(_ context.Context, _ schemas.ID, p api.PageRequest, 
 	return api.Page[api.Receipt]{}, s.note(p, onlyRejected)
 }
 
-func (s *shelf) UpdateWebhook(_ context.Context, tenant, id schemas.ID, hook api.Webhook) (api.Webhook, error) {
+func (s *shelf) UpdateWebhook(_ context.Context, tenant, id schemas.ID, hook api.Webhook, ifVersion uint64) (api.Webhook, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := [2]schemas.ID{tenant, id}
-	if _, ok := s.hooks[k]; !ok {
+	old, ok := s.hooks[k]
+	switch {
+	case !ok:
 		return hook, ErrNotFound
+	case ifVersion > 0 && old.Version != ifVersion:
+		return hook, ErrVersion
 	}
-	hook.ID = id.String()
+	hook.ID, hook.Version, hook.CreatedAt, hook.Enabled = id.String(), old.Version+1, old.CreatedAt, orTrue(hook.Enabled)
 	s.hooks[k] = hook
 	return hook, nil
+}
+
+func (s *shelf) RotateWebhookSecret(_ context.Context, tenant, id schemas.ID) (api.Webhook, error) {
+	hook, err := s.GetWebhook(context.Background(), tenant, id)
+	hook.Secret = "whsec_next"
+	return hook, err
+}
+
+func (s *shelf) Downsample(_ context.Context, _, _ schemas.ID, r api.Range, method string, n int) (api.Downsampled, error) {
+	return api.Downsampled{Data: []api.DownsampledPoint{}, Method: method}, s.note(api.PageRequest{Limit: n}, r)
+}
+
+func (s *shelf) Features(_ context.Context, _ schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Features], error) {
+	return api.Page[api.Features]{}, s.note(p, f)
+}
+
+func (s *shelf) ListModels(_ context.Context, _, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error) {
+	return api.Page[api.Model]{}, s.note(p, metric)
+}
+
+func (s *shelf) GetModel(context.Context, schemas.ID, []byte) (api.Model, error) {
+	return api.Model{}, ErrNotFound
+}
+
+func (s *shelf) UpdateMetricSettings(_ context.Context, _, _ schemas.ID, v api.MetricSettings, _ *uint64) (api.MetricSettings, error) {
+	return v, ErrNotFound
+}
+
+func (s *shelf) ListSilences(_ context.Context, _ schemas.ID, p api.PageRequest, at time.Time) (api.Page[api.Silence], error) {
+	return api.Page[api.Silence]{}, s.note(p, at)
+}
+
+func (s *shelf) GetSilence(context.Context, schemas.ID, schemas.ID) (api.Silence, error) {
+	return api.Silence{}, ErrNotFound
+}
+
+func (s *shelf) CreateSilence(_ context.Context, _ schemas.ID, v api.Silence, _ api.RequestKey) (api.Silence, error) {
+	return v, s.note(api.PageRequest{}, v)
+}
+
+func (s *shelf) UpdateSilence(_ context.Context, _, _ schemas.ID, v api.Silence, _ uint64) (api.Silence, error) {
+	return v, ErrNotFound
+}
+
+func (s *shelf) DeleteSilence(context.Context, schemas.ID, schemas.ID, uint64) error {
+	return ErrNotFound
 }
 
 func (s *shelf) TestWebhook(_ context.Context, tenant, id schemas.ID) (api.WebhookTest, error) {

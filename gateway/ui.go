@@ -99,9 +99,11 @@ func (u *ui) find(r *http.Request) *uiFile {
 	return u.index
 }
 
-func (f *uiFile) serve(w http.ResponseWriter, r *http.Request) {
+func (f *uiFile) serve(w http.ResponseWriter, r *http.Request) { f.serveWith(uiPolicy, w, r) }
+
+func (f *uiFile) serveWith(policy string, w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", uiPolicy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 	h.Set("Cache-Control", f.cache)

@@ -25,37 +25,43 @@ func (s *Server) handleWebhooks(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) handleWebhook(w http.ResponseWriter, r *http.Request) {
 	if id, ok := s.pathID(w, r); ok {
-		answerOne(s, w, r, func() (api.Webhook, error) {
-			hook, err := s.deps.Queries.GetWebhook(r.Context(), keyFrom(r).TenantID, id)
-			hook.Secret = ""
-			return hook, err
-		})
+		hook, err := s.deps.Queries.GetWebhook(r.Context(), keyFrom(r).TenantID, id)
+		hook.Secret = ""
+		s.answerWebhook(w, r, http.StatusOK, hook, err)
 	}
+}
+
+func (s *Server) answerWebhook(w http.ResponseWriter, r *http.Request, status int, hook api.Webhook, err error) {
+	if err != nil {
+		s.queryFailed(w, r, err)
+		return
+	}
+	w.Header().Set("ETag", etag(hook.Version))
+	if status == http.StatusCreated {
+		w.Header().Set("Location", "/v1/webhooks/"+hook.ID)
+	}
+	s.writeJSON(w, r, status, hook)
 }
 
 func (s *Server) handleCreateWebhook(w http.ResponseWriter, r *http.Request) {
 	var hook api.Webhook
-	if !s.readJSON(w, r, &hook) {
+	once, ok := s.readJSONOnce(w, r, &hook)
+	if !ok {
 		return
 	}
 	if p := s.webhookProblem(hook); p != nil {
 		s.problem(w, r, p)
 		return
 	}
-	hook, err := s.deps.Queries.CreateWebhook(r.Context(), keyFrom(r).TenantID, hook)
-	if err != nil {
-		s.queryFailed(w, r, err)
-		return
-	}
-	w.Header().Set("Location", "/v1/webhooks/"+hook.ID)
-	s.writeJSON(w, r, http.StatusCreated, hook)
+	hook, err := s.deps.Queries.CreateWebhook(r.Context(), keyFrom(r).TenantID, hook, once)
+	s.answerWebhook(w, r, http.StatusCreated, hook, err)
 }
 
 // webhookProblem checks an endpoint as a client sends it.
 func (s *Server) webhookProblem(hook api.Webhook) *problem {
 	c := &checker{}
-	c.that(hook.ID == "" && hook.Secret == "" && hook.CreatedAt == nil && hook.DisabledReason == "", "", "read_only",
-		"id, secret, created_at and disabled_reason are set by the server")
+	c.that(hook.ID == "" && hook.Secret == "" && hook.Version == 0 && hook.CreatedAt == nil && hook.DisabledReason == "", "", "read_only",
+		"id, secret, version, created_at and disabled_reason are set by the server")
 	c.text("/description", hook.Description, 256)
 	c.oneOf("/min_severity", hook.MinSeverity, severities)
 	if why := webhookURLFault(hook.URL, s.cfg.WebhookAllow); why != "" {
@@ -70,8 +76,16 @@ func (s *Server) handlePatchWebhook(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	want, p := ifMatch(r)
+	if p != nil {
+		s.problem(w, r, p)
+		return
+	}
 	tenant := keyFrom(r).TenantID
 	hook, err := s.deps.Queries.GetWebhook(r.Context(), tenant, id)
+	if err == nil && want > 0 && want != hook.Version {
+		err = ErrVersion
+	}
 	if err != nil {
 		s.queryFailed(w, r, err)
 		return
@@ -84,13 +98,17 @@ func (s *Server) handlePatchWebhook(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, p)
 		return
 	}
-	changed, err = s.deps.Queries.UpdateWebhook(r.Context(), tenant, id, changed)
-	if err != nil {
-		s.queryFailed(w, r, err)
-		return
-	}
+	changed, err = s.deps.Queries.UpdateWebhook(r.Context(), tenant, id, changed, hook.Version)
 	changed.Secret = ""
-	s.writeJSON(w, r, http.StatusOK, changed)
+	s.answerWebhook(w, r, http.StatusOK, changed, err)
+}
+
+// handleRotateWebhook gives an endpoint a new secret and answers it, this once.
+func (s *Server) handleRotateWebhook(w http.ResponseWriter, r *http.Request) {
+	if id, ok := s.pathID(w, r); ok {
+		hook, err := s.deps.Queries.RotateWebhookSecret(r.Context(), keyFrom(r).TenantID, id)
+		s.answerWebhook(w, r, http.StatusOK, hook, err)
+	}
 }
 
 // handleTestWebhook sends a test event now. It asks the outside world on behalf
@@ -113,7 +131,12 @@ func (s *Server) handleDeleteWebhook(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := s.deps.Queries.DeleteWebhook(r.Context(), keyFrom(r).TenantID, id); err != nil {
+	version, p := ifMatch(r)
+	if p != nil {
+		s.problem(w, r, p)
+		return
+	}
+	if err := s.deps.Queries.DeleteWebhook(r.Context(), keyFrom(r).TenantID, id, version); err != nil {
 		s.queryFailed(w, r, err)
 		return
 	}

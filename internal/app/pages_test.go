@@ -419,7 +419,7 @@ func TestReceiptsOfRequests(t *testing.T) {
 func TestDeliveriesOfAnEndpoint(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
-	hook, err := db.CreateWebhook(t.Context(), w.tenant, api.Webhook{URL: "https://example.com"})
+	hook, err := db.CreateWebhook(t.Context(), w.tenant, api.Webhook{URL: "https://example.com"}, api.RequestKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func TestDeliveriesOfAnEndpoint(t *testing.T) {
 		t.Errorf("endpoint of another tenant: %v", err)
 	}
 	off := false
-	changed, err := db.UpdateWebhook(t.Context(), w.tenant, hook.ID, api.Webhook{URL: "https://example.org", Description: "d", MinSeverity: "warning", Enabled: &off})
+	changed, err := db.UpdateWebhook(t.Context(), w.tenant, hook.ID, api.Webhook{URL: "https://example.org", Description: "d", MinSeverity: "warning", Enabled: &off}, 0)
 	if err != nil || changed.URL != "https://example.org" || *changed.Enabled || changed.Secret != "" {
 		t.Errorf("%+v, %v", changed, err)
 	}

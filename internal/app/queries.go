@@ -22,6 +22,7 @@ func asGateway(err error) error {
 	for _, m := range []struct{ from, to error }{
 		{store.ErrNotFound, gateway.ErrNotFound}, {store.ErrBadCursor, gateway.ErrBadCursor}, {store.ErrConflict, gateway.ErrVersion},
 		{store.ErrInvalid, gateway.ErrInvalid},
+		{store.ErrOtherBody, gateway.ErrOtherBody},
 	} {
 		if errors.Is(err, m.from) {
 			return fmt.Errorf("%w: %w", m.to, err)
@@ -121,6 +122,46 @@ func (q queries) Datapoints(ctx context.Context, t schemas.ID, p api.PageRequest
 	return page(q.s.Datapoints(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
 }
 
+func (q queries) Downsample(ctx context.Context, t, metric schemas.ID, r api.Range, method string, n int) (api.Downsampled, error) {
+	return one(q.s.Downsample(ctx, t, metric, r, method, n))
+}
+
+func (q queries) Features(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Features], error) {
+	return page(q.s.Features(ctx, t, f.MetricID, f.Range, p, order(f)))
+}
+
+func (q queries) UpdateMetricSettings(ctx context.Context, t, metric schemas.ID, v api.MetricSettings, ifVersion *uint64) (api.MetricSettings, error) {
+	return one(q.s.UpdateMetricSettings(ctx, t, metric, v, ifVersion))
+}
+
+func (q queries) ListModels(ctx context.Context, t, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error) {
+	return page(q.s.ListModels(ctx, t, metric, p))
+}
+
+func (q queries) GetModel(ctx context.Context, t schemas.ID, version []byte) (api.Model, error) {
+	return one(q.s.Model(ctx, t, version))
+}
+
+func (q queries) ListSilences(ctx context.Context, t schemas.ID, p api.PageRequest, activeAt time.Time) (api.Page[api.Silence], error) {
+	return page(q.s.ListSilences(ctx, t, p, activeAt))
+}
+
+func (q queries) GetSilence(ctx context.Context, t, silence schemas.ID) (api.Silence, error) {
+	return one(q.s.Silence(ctx, t, silence))
+}
+
+func (q queries) CreateSilence(ctx context.Context, t schemas.ID, v api.Silence, once api.RequestKey) (api.Silence, error) {
+	return one(q.s.CreateSilence(ctx, t, v, once))
+}
+
+func (q queries) UpdateSilence(ctx context.Context, t, id schemas.ID, v api.Silence, ifVersion uint64) (api.Silence, error) {
+	return one(q.s.UpdateSilence(ctx, t, id, v, ifVersion))
+}
+
+func (q queries) DeleteSilence(ctx context.Context, t, silence schemas.ID, ifVersion uint64) error {
+	return asGateway(q.s.DeleteSilence(ctx, t, silence, ifVersion))
+}
+
 func (q queries) Scores(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.SeriesFilter) (api.Page[api.Score], error) {
 	return page(q.s.Scores(ctx, t, f.MetricID.String(), f.Range, p, order(f)))
 }
@@ -181,8 +222,8 @@ func (q queries) GetAlertRule(ctx context.Context, t, rule schemas.ID) (api.Aler
 	return one(q.s.AlertRule(ctx, t, rule.String()))
 }
 
-func (q queries) CreateAlertRule(ctx context.Context, t schemas.ID, rule api.AlertRule) (api.AlertRule, error) {
-	return one(q.s.CreateAlertRule(ctx, t, rule))
+func (q queries) CreateAlertRule(ctx context.Context, t schemas.ID, rule api.AlertRule, once api.RequestKey) (api.AlertRule, error) {
+	return one(q.s.CreateAlertRule(ctx, t, rule, once))
 }
 
 func (q queries) UpdateAlertRule(ctx context.Context, t, id schemas.ID, rule api.AlertRule, ifVersion uint64) (api.AlertRule, error) {
@@ -201,12 +242,16 @@ func (q queries) GetWebhook(ctx context.Context, t, webhook schemas.ID) (api.Web
 	return one(q.s.Webhook(ctx, t, webhook.String()))
 }
 
-func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook) (api.Webhook, error) {
-	return one(q.s.CreateWebhook(ctx, t, w))
+func (q queries) CreateWebhook(ctx context.Context, t schemas.ID, w api.Webhook, once api.RequestKey) (api.Webhook, error) {
+	return one(q.s.CreateWebhook(ctx, t, w, once))
 }
 
-func (q queries) UpdateWebhook(ctx context.Context, t, id schemas.ID, w api.Webhook) (api.Webhook, error) {
-	return one(q.s.UpdateWebhook(ctx, t, id.String(), w))
+func (q queries) UpdateWebhook(ctx context.Context, t, id schemas.ID, w api.Webhook, ifVersion uint64) (api.Webhook, error) {
+	return one(q.s.UpdateWebhook(ctx, t, id.String(), w, ifVersion))
+}
+
+func (q queries) RotateWebhookSecret(ctx context.Context, t, id schemas.ID) (api.Webhook, error) {
+	return one(q.s.RotateWebhookSecret(ctx, t, id.String()))
 }
 
 func (q queries) ListDeliveries(ctx context.Context, t, webhook schemas.ID, p api.PageRequest) (api.Page[api.EndpointDelivery], error) {
@@ -227,8 +272,8 @@ func (q queries) TestWebhook(ctx context.Context, t, id schemas.ID) (api.Webhook
 	return api.WebhookTest{}, gateway.ErrNotFound
 }
 
-func (q queries) DeleteWebhook(ctx context.Context, t, webhook schemas.ID) error {
-	return asGateway(q.s.DeleteWebhook(ctx, t, webhook.String()))
+func (q queries) DeleteWebhook(ctx context.Context, t, webhook schemas.ID, ifVersion uint64) error {
+	return asGateway(q.s.DeleteWebhook(ctx, t, webhook.String(), ifVersion))
 }
 
 // relayEvery is how soon a change of configuration is on its way into the logs.

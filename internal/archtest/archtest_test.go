@@ -84,6 +84,9 @@ func checkOwn(t *testing.T, path, dir, own string, test bool) {
 	if strings.HasPrefix(own, "internal/app") && !below(dir, appImporters) {
 		t.Errorf("%s imports %s: nobody knows the composition root", path, own)
 	}
+	if own == "schemas/contract" && !test {
+		t.Errorf("%s imports %s: it is for tests", path, own)
+	}
 	for _, r := range rules {
 		if !below(dir, []string{r.dir}) {
 			continue

@@ -82,7 +82,7 @@ func TestRulesTravelThroughTheOutbox(t *testing.T) {
 	ctx := t.Context()
 	rule := api.AlertRule{Name: "hot", MetricPattern: "temp*", MinScore: 0.8, MinSeverity: "warning", Labels: []string{"spike", "drift"},
 		Direction: "up", For: "90s", Cooldown: "5m", Tags: map[string]string{"hall": "A", "b": "c"}, DeviceIDs: []string{w.device.String()}}
-	created, err := db.CreateAlertRule(ctx, w.tenant, rule)
+	created, err := db.CreateAlertRule(ctx, w.tenant, rule, api.RequestKey{})
 	if err != nil || created.ID == "" || created.Version == 0 || !*created.Enabled {
 		t.Fatalf("created %+v, %v", created, err)
 	}
@@ -132,14 +132,14 @@ func TestBadRulesAreRefused(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
 	for _, r := range []api.AlertRule{{For: "soon"}, {For: "-1s"}, {MinSeverity: "WARNING"}, {Labels: []string{"odd"}}, {MetricIDs: []string{"x"}}, {Direction: "left"}} {
-		if _, err := db.CreateAlertRule(t.Context(), w.tenant, r); !errors.Is(err, store.ErrInvalid) {
+		if _, err := db.CreateAlertRule(t.Context(), w.tenant, r, api.RequestKey{}); !errors.Is(err, store.ErrInvalid) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
 	if n := count(t, db, "control_outbox") + count(t, db, "alert_rules"); n != 0 {
 		t.Errorf("%d rows of refused rules", n)
 	}
-	if err := second(db.CreateAlertRule(t.Context(), schemas.NewID(), api.AlertRule{})); err == nil {
+	if err := second(db.CreateAlertRule(t.Context(), schemas.NewID(), api.AlertRule{}, api.RequestKey{})); err == nil {
 		t.Error("a rule of no tenant was taken")
 	}
 }
@@ -148,7 +148,7 @@ func TestRulePages(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
 	for range 5 {
-		if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}); err != nil {
+		if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}, api.RequestKey{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestRelayPublishesOnceInOrder(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
 	for range 10 {
-		if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}); err != nil {
+		if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}, api.RequestKey{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -212,21 +212,47 @@ func TestRelayPublishesOnceInOrder(t *testing.T) {
 func TestSilences(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
-	v, err := db.CreateSilence(t.Context(), w.tenant, store.Silence{DevicePattern: "press-*", StartsAt: at(0), EndsAt: at(60)})
+	ctx := t.Context()
+	v, err := db.CreateSilence(ctx, w.tenant, api.Silence{DevicePattern: "press-*", StartsAt: at(0), EndsAt: at(60)}, api.RequestKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := db.AllControls(t.Context())
-	if err != nil || len(all) != 1 || all[0].GetSilence().EndsAt != us(60) || len(all[0].GetSilence().RuleId) != 0 {
+	id, _ := schemas.ParseID(v.ID)
+	v.Comment, v.EndsAt = "longer", at(90)
+	changed, err := db.UpdateSilence(ctx, w.tenant, id, v, v.Version)
+	if err != nil || changed.Version <= v.Version || changed.Comment != "longer" {
+		t.Fatalf("changed %+v, %v", changed, err)
+	}
+	if _, err := db.UpdateSilence(ctx, w.tenant, id, v, v.Version); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("an old version: %v", err)
+	}
+	all, err := db.AllControls(ctx)
+	if err != nil || len(all) != 1 || all[0].GetSilence().EndsAt != us(90) || len(all[0].GetSilence().RuleId) != 0 || all[0].Version != changed.Version {
 		t.Fatalf("checkpoint %v, %v", all, err)
 	}
-	if err := db.DeleteSilence(t.Context(), w.tenant, v.ID); err != nil {
+	for second, want := range map[int]int{-1: 0, 0: 1, 89: 1, 90: 0} {
+		if p, err := db.ListSilences(ctx, w.tenant, api.PageRequest{}, at(second)); err != nil || len(p.Data) != want {
+			t.Errorf("%d silences at second %d, want %d, %v", len(p.Data), second, want, err)
+		}
+	}
+	for _, err := range []error{db.DeleteSilence(ctx, schemas.NewID(), id, 0), second(db.Silence(ctx, schemas.NewID(), id))} {
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("of another tenant: %v", err)
+		}
+	}
+	if err := db.DeleteSilence(ctx, w.tenant, id, v.Version); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("delete of an old version: %v", err)
+	}
+	if err := db.DeleteSilence(ctx, w.tenant, id, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.DeleteSilence(t.Context(), w.tenant, v.ID); !errors.Is(err, store.ErrNotFound) {
+	if err := db.DeleteSilence(ctx, w.tenant, id, 0); !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("twice: %v", err)
 	}
-	if _, err := db.CreateSilence(t.Context(), w.tenant, store.Silence{StartsAt: at(1), EndsAt: at(1)}); !errors.Is(err, store.ErrInvalid) {
+	if all, err := db.AllControls(ctx); err != nil || len(all) != 1 || all[0].GetSilenceDeleted() == nil {
+		t.Fatalf("checkpoint of a deleted one %v, %v", all, err)
+	}
+	if _, err := db.CreateSilence(ctx, w.tenant, api.Silence{StartsAt: at(1), EndsAt: at(1)}, api.RequestKey{}); !errors.Is(err, store.ErrInvalid) {
 		t.Fatalf("empty silence: %v", err)
 	}
 }
@@ -245,7 +271,7 @@ func TestWebhooksKeepTheirSecrets(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
 	ctx := t.Context()
-	hook, err := db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/in", MinSeverity: "warning"})
+	hook, err := db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/in", MinSeverity: "warning"}, api.RequestKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,10 +304,10 @@ func TestWebhooksKeepTheirSecrets(t *testing.T) {
 	if p, err := db.ListWebhooks(ctx, w.tenant, api.PageRequest{}); err != nil || len(p.Data) != 1 || p.Data[0].Secret != "" {
 		t.Fatalf("list %+v, %v", p, err)
 	}
-	if err := db.DeleteWebhook(ctx, schemas.NewID(), hook.ID); !errors.Is(err, store.ErrNotFound) {
+	if err := db.DeleteWebhook(ctx, schemas.NewID(), hook.ID, 0); !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("delete by another tenant: %v", err)
 	}
-	if err := db.DeleteWebhook(ctx, w.tenant, hook.ID); err != nil {
+	if err := db.DeleteWebhook(ctx, w.tenant, hook.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if eps, err := db.Endpoints(ctx, w.tenant); err != nil || len(eps) != 0 {
@@ -293,7 +319,7 @@ func TestSecretsDoNotOpenElsewhere(t *testing.T) {
 	db := storetest.New(t)
 	w := newWorld(t, db, "acme")
 	for range 2 {
-		if _, err := db.CreateWebhook(t.Context(), w.tenant, api.Webhook{URL: "https://example.com"}); err != nil {
+		if _, err := db.CreateWebhook(t.Context(), w.tenant, api.Webhook{URL: "https://example.com"}, api.RequestKey{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -115,6 +115,11 @@ func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, 
 		if list[0], err = scanMetric(row, &cursor{}); err != nil {
 			return orNotFound(err)
 		}
+		settings, err := settingsOf(ctx, tx, tenant, id)
+		if err != nil {
+			return err
+		}
+		list[0].Settings = &settings
 		return summarise(ctx, tx, tenant, now, list)
 	})
 	if err != nil {

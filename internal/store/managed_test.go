@@ -43,7 +43,7 @@ func TestOwnerWithoutSuperuser(t *testing.T) {
 	if rec, err := db.LookupKey(t.Context(), key.KeyID); err != nil || rec.TenantID != w.tenant {
 		t.Fatalf("look up %+v, %v", rec, err)
 	}
-	if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}); err != nil {
+	if _, err := db.CreateAlertRule(t.Context(), w.tenant, api.AlertRule{Name: "r"}, api.RequestKey{}); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := db.AllControls(t.Context()); err != nil || len(all) != 1 {

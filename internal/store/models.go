@@ -2,9 +2,14 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/api"
 )
 
 // Artefact is a model on its way to the object store.
@@ -39,4 +44,70 @@ func (s *Store) ArtefactStored(ctx context.Context, version []byte) error {
 		return fmt.Errorf("mark artefact stored: %w", err)
 	}
 	return nil
+}
+
+// ListModels lists versions of models, the newest first; of one metric where it is not Nil.
+func (s *Store) ListModels(ctx context.Context, tenant, metric schemas.ID, pr api.PageRequest) (api.Page[api.Model], error) {
+	var out api.Page[api.Model]
+	p, err := readPage("models", pr, maxLimit)
+	if err != nil {
+		return out, err
+	}
+	var q query
+	q.add(modelColumns+` WHERE o.tenant_id = ?`, uuidOf(tenant))
+	if metric != schemas.Nil {
+		q.add(" AND o.metric_id = ?", uuidOf(metric))
+	}
+	if p.after != nil {
+		version, err := hex.DecodeString(p.after.Dead)
+		if err != nil {
+			return out, ErrBadCursor
+		}
+		q.add(" AND (o.ts, o.metric_id, o.version) < (?, ?, ?)", p.after.time(), uuidOf(p.id), version)
+	}
+	q.add(" ORDER BY o.ts DESC, o.metric_id DESC, o.version DESC")
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		if metric != schemas.Nil {
+			if err := requireMetric(ctx, tx, tenant, metric); err != nil {
+				return err
+			}
+		}
+		out, err = collect(ctx, tx, &q, p, scanModel)
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("list models: %w", err)
+	}
+	return out, nil
+}
+
+// Model finds one version; where several metrics have come to the same, the newest.
+func (s *Store) Model(ctx context.Context, tenant schemas.ID, version []byte) (api.Model, error) {
+	var out api.Model
+	err := s.read(ctx, tenant, func(tx pgx.Tx) error {
+		var err error
+		out, err = scanModel(tx.QueryRow(ctx, modelColumns+` WHERE o.tenant_id = $1 AND o.version = $2 ORDER BY o.ts DESC, o.metric_id DESC LIMIT 1`,
+			uuidOf(tenant), version), &cursor{})
+		return orNotFound(err)
+	})
+	if err != nil {
+		return api.Model{}, fmt.Errorf("find model: %w", err)
+	}
+	return out, nil
+}
+
+const modelColumns = `SELECT o.version, o.metric_id, m.device_id, coalesce(d.device_external_id, ''), coalesce(m.name, ''), o.ts, o.rows, o.root, o.partition, o.artefact IS NULL
+	FROM models o
+	LEFT JOIN metrics m ON m.metric_id = o.metric_id AND m.tenant_id = o.tenant_id
+	LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = o.tenant_id`
+
+func scanModel(r pgx.Row, c *cursor) (api.Model, error) {
+	var v api.Model
+	var version []byte
+	var metric, device pgtype.UUID
+	var root int64
+	err := r.Scan(&version, &metric, &device, &v.DeviceExternalID, &v.MetricName, &v.TS, &v.Rows, &root, &v.Partition, &v.Archived)
+	v.Version, v.MetricID, v.DeviceID, v.TS, v.Root = hex.EncodeToString(version), uuidText(metric), uuidText(device), utc(v.TS), uint64(root)
+	*c = cursor{List: "models", TS: v.TS.UnixMicro(), ID: v.MetricID, Dead: v.Version}
+	return v, err
 }

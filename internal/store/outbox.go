@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -134,7 +133,11 @@ func (s *Store) AllControls(ctx context.Context) ([]*schemas.Control, error) {
 			return err
 		}
 		silences, err := silenceControls(ctx, tx)
-		out = append(out, silences...)
+		if err != nil {
+			return err
+		}
+		settings, err := settingsControls(ctx, tx)
+		out = append(append(out, silences...), settings...)
 		return err
 	})
 	if err != nil {
@@ -168,35 +171,21 @@ func ruleControls(ctx context.Context, tx pgx.Tx) ([]*schemas.Control, error) {
 }
 
 func silenceControls(ctx context.Context, tx pgx.Tx) ([]*schemas.Control, error) {
-	rows, err := tx.Query(ctx, `SELECT tenant_id, silence_id, version, device_pattern, metric_pattern, rule_id, starts_at, ends_at, deleted_at IS NOT NULL
-		FROM silences ORDER BY version`)
+	rows, err := tx.Query(ctx, `SELECT tenant_id, deleted_at IS NOT NULL, `+silenceColumns+` FROM silences ORDER BY version`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (*schemas.Control, error) {
-		var tenant, id pgtype.UUID
-		var v Silence
-		var version int64
+		var tenant pgtype.UUID
 		var deleted bool
-		if err := r.Scan(&tenant, &id, &version, &v.DevicePattern, &v.MetricPattern, nullableID{&v.RuleID}, &v.StartsAt, &v.EndsAt, &deleted); err != nil {
+		v, err := scanSilence(withFirst{r, []any{&tenant, &deleted}}, &cursor{})
+		if err != nil {
 			return nil, err
 		}
-		v.ID, v.Version = id.Bytes, uint64(version)
-		if deleted {
-			return silenceDeletedControl(tenant.Bytes, v.ID, v.Version), nil
+		c, err := silenceControl(tenant.Bytes, v)
+		if err != nil || !deleted {
+			return c, err
 		}
-		return silenceControl(tenant.Bytes, v), nil
+		return silenceDeletedControl(tenant.Bytes, schemas.ID(c.GetSilence().SilenceId), v.Version), nil
 	})
-}
-
-// nullableID scans a uuid into an ID; NULL is the zero ID.
-type nullableID struct{ id *schemas.ID }
-
-// ScanUUID implements pgtype.UUIDScanner.
-func (n nullableID) ScanUUID(u pgtype.UUID) error {
-	if n.id == nil {
-		return errors.New("scan uuid: no target")
-	}
-	*n.id = u.Bytes
-	return nil
 }

@@ -31,7 +31,7 @@ func TestPlansBoundWhatATenantMakes(t *testing.T) {
 	made, refused := 0, 0
 	for range 8 { // at once: the last two places must not be given three times
 		wg.Go(func() {
-			_, err := db.CreateAlertRule(ctx, w.tenant, api.AlertRule{Name: "r"})
+			_, err := db.CreateAlertRule(ctx, w.tenant, api.AlertRule{Name: "r"}, api.RequestKey{})
 			var limit *store.LimitError
 			mu.Lock()
 			defer mu.Unlock()
@@ -49,17 +49,17 @@ func TestPlansBoundWhatATenantMakes(t *testing.T) {
 	if made != 2 || refused != 6 {
 		t.Fatalf("%d rules made, %d refused", made, refused)
 	}
-	hook, err := db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"})
+	hook, err := db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"}, api.RequestKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second(db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"})); !errors.Is(err, store.ErrLimit) {
+	if err := second(db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"}, api.RequestKey{})); !errors.Is(err, store.ErrLimit) {
 		t.Fatalf("second webhook: %v", err)
 	}
-	if err := db.DeleteWebhook(ctx, w.tenant, hook.ID); err != nil {
+	if err := db.DeleteWebhook(ctx, w.tenant, hook.ID, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := second(db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"})); err != nil {
+	if err := second(db.CreateWebhook(ctx, w.tenant, api.Webhook{URL: "https://example.com/"}, api.RequestKey{})); err != nil {
 		t.Fatalf("a place was given back: %v", err)
 	}
 	for _, err := range []error{db.SetTenantPlan(ctx, w.tenant, "none"), db.PutPlan(ctx, api.Plan{Name: "bad", RetentionDays: 0}), db.PutPlan(ctx, api.Plan{Name: "a b", RetentionDays: 1})} {
@@ -141,13 +141,13 @@ func TestTheAuditLogSaysWhatChanged(t *testing.T) {
 	db := storetest.New(t)
 	a, b := newWorld(t, db, "a"), newWorld(t, db, "b")
 	ctx := tenantActs(t)
-	rule, err := db.CreateAlertRule(ctx, a.tenant, api.AlertRule{Name: "r"})
+	rule, err := db.CreateAlertRule(ctx, a.tenant, api.AlertRule{Name: "r"}, api.RequestKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rule.Name = "s"
 	_, uerr := db.UpdateAlertRule(ctx, a.tenant, rule.ID, rule, 0)
-	hook, herr := db.CreateWebhook(ctx, a.tenant, api.Webhook{URL: "https://example.com/"})
+	hook, herr := db.CreateWebhook(ctx, a.tenant, api.Webhook{URL: "https://example.com/"}, api.RequestKey{})
 	_, rerr := db.RotateWebhookSecret(ctx, a.tenant, hook.ID)
 	_, key, kerr := db.CreateKey(ctx, a.tenant, []string{"read"}, store.KeyOptions{})
 	if err := errors.Join(uerr, herr, rerr, kerr, db.RevokeKey(ctx, a.tenant, key.KeyID), db.DeleteAlertRule(ctx, a.tenant, rule.ID, 0)); err != nil {

@@ -66,7 +66,7 @@ type cursor struct {
 	ID   string `json:"i,omitempty"`
 	Root int64  `json:"r,omitempty"`
 	Tick bool   `json:"k,omitempty"`
-	Dead string `json:"d,omitempty"` // partition, index and stage of a dead letter
+	Dead string `json:"d,omitempty"` // partition, index and stage of a dead letter; version of a model
 }
 
 func (c cursor) String() string {

@@ -13,10 +13,19 @@ import (
 	"github.com/edgepulse/edgepulse/schemas/api"
 )
 
-// CreateAlertRule stores a rule and puts it on its way into the logs.
-func (s *Store) CreateAlertRule(ctx context.Context, tenant schemas.ID, r api.AlertRule) (api.AlertRule, error) {
+// CreateAlertRule stores a rule and puts it on its way into the logs. A repeat of
+// an Idempotency-Key answers what the first one made.
+func (s *Store) CreateAlertRule(ctx context.Context, tenant schemas.ID, r api.AlertRule, once api.RequestKey) (api.AlertRule, error) {
 	id := schemas.NewID()
 	err := s.write(ctx, tenant, func(tx pgx.Tx) error {
+		before, repeat, err := createdBefore(ctx, tx, tenant, "alert_rule", once, id)
+		if err != nil {
+			return err
+		}
+		if repeat {
+			r, err = findRule(ctx, tx, tenant, before)
+			return err
+		}
 		if err := withinPlan(ctx, tx, tenant, "alert rules"); err != nil {
 			return err
 		}
@@ -124,14 +133,19 @@ func (s *Store) AlertRule(ctx context.Context, tenant schemas.ID, ruleID string)
 	}
 	var r api.AlertRule
 	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
-		r, err = scanRule(tx.QueryRow(ctx, ruleColumns+` WHERE tenant_id = $1 AND rule_id = $2 AND deleted_at IS NULL`,
-			uuidOf(tenant), uuidOf(id)), &cursor{})
-		return orNotFound(err)
+		r, err = findRule(ctx, tx, tenant, id)
+		return err
 	})
 	if err != nil {
 		return api.AlertRule{}, fmt.Errorf("find alert rule: %w", err)
 	}
 	return r, nil
+}
+
+func findRule(ctx context.Context, tx pgx.Tx, tenant, id schemas.ID) (api.AlertRule, error) {
+	r, err := scanRule(tx.QueryRow(ctx, ruleColumns+` WHERE tenant_id = $1 AND rule_id = $2 AND deleted_at IS NULL`,
+		uuidOf(tenant), uuidOf(id)), &cursor{})
+	return r, orNotFound(err)
 }
 
 // ListAlertRules lists rules, the newest first.

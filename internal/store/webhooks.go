@@ -31,8 +31,10 @@ type Endpoint struct {
 	LastDelivered time.Time
 }
 
-// CreateWebhook stores an endpoint. The answer holds its secret, this once.
-func (s *Store) CreateWebhook(ctx context.Context, tenant schemas.ID, w api.Webhook) (api.Webhook, error) {
+// CreateWebhook stores an endpoint. The answer holds its secret, this once: but a
+// repeat of the Idempotency-Key is answered alike, since the first answer may have
+// been lost on its way.
+func (s *Store) CreateWebhook(ctx context.Context, tenant schemas.ID, w api.Webhook, once api.RequestKey) (api.Webhook, error) {
 	id := schemas.NewID()
 	if _, err := enumNumber(schemas.Severity_value, "SEVERITY_", "min_severity", w.MinSeverity); err != nil {
 		return api.Webhook{}, fmt.Errorf("create webhook: %w", err)
@@ -45,6 +47,14 @@ func (s *Store) CreateWebhook(ctx context.Context, tenant schemas.ID, w api.Webh
 	}
 	var out api.Webhook
 	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
+		before, repeat, err := createdBefore(ctx, tx, tenant, "webhook", once, id)
+		if err != nil {
+			return err
+		}
+		if repeat {
+			out, secret, err = s.webhookWithSecret(ctx, tx, tenant, before)
+			return err
+		}
 		if err := withinPlan(ctx, tx, tenant, "webhooks"); err != nil {
 			return err
 		}
@@ -67,7 +77,7 @@ func (s *Store) CreateWebhook(ctx context.Context, tenant schemas.ID, w api.Webh
 func (s *Store) RotateWebhookSecret(ctx context.Context, tenant schemas.ID, webhookID string) (api.Webhook, error) {
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	out, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.rotate", func(id schemas.ID) (string, []any, error) {
+	out, err := s.changeWebhook(ctx, tenant, webhookID, 0, "webhook.rotate", func(id schemas.ID) (string, []any, error) {
 		sealed, err := s.seal(secret, id[:])
 		return `previous_secret = secret, previous_secret_until = now() + $3::interval, secret = $4`, []any{rotationOverlap, sealed}, err
 	})
@@ -80,7 +90,7 @@ func (s *Store) RotateWebhookSecret(ctx context.Context, tenant schemas.ID, webh
 
 // SetWebhookEnabled turns an endpoint off or on again.
 func (s *Store) SetWebhookEnabled(ctx context.Context, tenant schemas.ID, webhookID string, enabled bool, reason string) (api.Webhook, error) {
-	out, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.set_enabled", func(schemas.ID) (string, []any, error) {
+	out, err := s.changeWebhook(ctx, tenant, webhookID, 0, "webhook.set_enabled", func(schemas.ID) (string, []any, error) {
 		return `enabled = $3, disabled_reason = CASE WHEN $3 THEN '' ELSE $4 END`, []any{enabled, reason}, nil
 	})
 	if err != nil {
@@ -91,11 +101,12 @@ func (s *Store) SetWebhookEnabled(ctx context.Context, tenant schemas.ID, webhoo
 
 // UpdateWebhook replaces what a person sets of an endpoint. One that is turned on
 // again has no reason any more to be off.
-func (s *Store) UpdateWebhook(ctx context.Context, tenant schemas.ID, webhookID string, w api.Webhook) (api.Webhook, error) {
+// ifVersion other than 0 must be its version, else ErrConflict.
+func (s *Store) UpdateWebhook(ctx context.Context, tenant schemas.ID, webhookID string, w api.Webhook, ifVersion uint64) (api.Webhook, error) {
 	if _, err := enumNumber(schemas.Severity_value, "SEVERITY_", "min_severity", w.MinSeverity); err != nil {
 		return api.Webhook{}, fmt.Errorf("update webhook: %w", err)
 	}
-	out, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.update", func(schemas.ID) (string, []any, error) {
+	out, err := s.changeWebhook(ctx, tenant, webhookID, ifVersion, "webhook.update", func(schemas.ID) (string, []any, error) {
 		return `url = $3, description = $4, min_severity = $5, enabled = $6, disabled_reason = CASE WHEN $6 THEN '' ELSE disabled_reason END`,
 			[]any{w.URL, w.Description, w.MinSeverity, w.Enabled == nil || *w.Enabled}, nil
 	})
@@ -106,8 +117,8 @@ func (s *Store) UpdateWebhook(ctx context.Context, tenant schemas.ID, webhookID 
 }
 
 // DeleteWebhook ends an endpoint and forgets its secrets; its deliveries stay.
-func (s *Store) DeleteWebhook(ctx context.Context, tenant schemas.ID, webhookID string) error {
-	_, err := s.changeWebhook(ctx, tenant, webhookID, "webhook.delete", func(schemas.ID) (string, []any, error) {
+func (s *Store) DeleteWebhook(ctx context.Context, tenant schemas.ID, webhookID string, ifVersion uint64) error {
+	_, err := s.changeWebhook(ctx, tenant, webhookID, ifVersion, "webhook.delete", func(schemas.ID) (string, []any, error) {
 		return `deleted_at = now(), enabled = false, secret = '', previous_secret = NULL`, nil, nil
 	})
 	if err != nil {
@@ -117,7 +128,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, tenant schemas.ID, webhookID 
 }
 
 // changeWebhook updates one endpoint; set has the arguments from $3 on.
-func (s *Store) changeWebhook(ctx context.Context, tenant schemas.ID, webhookID, action string, change func(schemas.ID) (set string, args []any, err error)) (api.Webhook, error) {
+func (s *Store) changeWebhook(ctx context.Context, tenant schemas.ID, webhookID string, ifVersion uint64, action string, change func(schemas.ID) (set string, args []any, err error)) (api.Webhook, error) {
 	id, err := parseID(webhookID)
 	if err != nil {
 		return api.Webhook{}, err
@@ -128,8 +139,17 @@ func (s *Store) changeWebhook(ctx context.Context, tenant schemas.ID, webhookID,
 	}
 	var out api.Webhook
 	err = s.write(ctx, tenant, func(tx pgx.Tx) error {
+		var version int64
+		err := tx.QueryRow(ctx, `SELECT version FROM webhooks WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL FOR UPDATE`,
+			uuidOf(tenant), uuidOf(id)).Scan(&version)
+		if err != nil {
+			return orNotFound(err)
+		}
+		if ifVersion != 0 && uint64(version) != ifVersion {
+			return ErrConflict
+		}
 		return audited(ctx, tx, deed{tenant, "api", action, "webhook", id.String()}, func() error {
-			out, err = scanWebhook(tx.QueryRow(ctx, `UPDATE webhooks SET `+set+
+			out, err = scanWebhook(tx.QueryRow(ctx, `UPDATE webhooks SET version = version + 1, `+set+
 				` WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL RETURNING `+webhookColumns,
 				append([]any{uuidOf(tenant), uuidOf(id)}, args...)...), &cursor{})
 			return orNotFound(err)
@@ -179,14 +199,27 @@ func (s *Store) ListWebhooks(ctx context.Context, tenant schemas.ID, pr api.Page
 	return out, nil
 }
 
-const webhookColumns = `endpoint_id, url, description, min_severity, enabled, disabled_reason, created_at`
+// webhookWithSecret finds an endpoint and the secret that it was made with or has now.
+func (s *Store) webhookWithSecret(ctx context.Context, tx pgx.Tx, tenant, id schemas.ID) (api.Webhook, []byte, error) {
+	var sealed []byte
+	w, err := scanWebhook(withFirst{tx.QueryRow(ctx, `SELECT secret, `+webhookColumns+` FROM webhooks
+		WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL`, uuidOf(tenant), uuidOf(id)), []any{&sealed}}, &cursor{})
+	if err != nil {
+		return w, nil, orNotFound(err)
+	}
+	secret, err := s.open(sealed, id[:])
+	return w, secret, err
+}
+
+const webhookColumns = `endpoint_id, url, description, min_severity, enabled, disabled_reason, version, created_at`
 
 func scanWebhook(r pgx.Row, c *cursor) (api.Webhook, error) {
 	var w api.Webhook
 	var id pgtype.UUID
 	var created time.Time
-	err := r.Scan(&id, &w.URL, &w.Description, &w.MinSeverity, &w.Enabled, &w.DisabledReason, &created)
-	w.ID, w.CreatedAt = uuidText(id), utcPtr(&created)
+	var version int64
+	err := r.Scan(&id, &w.URL, &w.Description, &w.MinSeverity, &w.Enabled, &w.DisabledReason, &version, &created)
+	w.ID, w.Version, w.CreatedAt = uuidText(id), uint64(version), utcPtr(&created)
 	*c = cursor{List: "webhooks", TS: created.UnixMicro(), ID: w.ID}
 	return w, err
 }
@@ -246,7 +279,7 @@ func (s *Store) scanEndpoint(r pgx.CollectableRow) (Endpoint, error) {
 func (s *Store) DisableEndpoint(ctx context.Context, tenant, endpoint schemas.ID, reason string) error {
 	err := within(ctx, s.writer, "begin", func(tx pgx.Tx) error {
 		return audited(ctx, tx, deed{tenant, "deliverer", "webhook.disable", "webhook", endpoint.String()}, func() error {
-			tag, err := tx.Exec(ctx, `UPDATE webhooks SET enabled = false, disabled_reason = $3 WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL`,
+			tag, err := tx.Exec(ctx, `UPDATE webhooks SET enabled = false, disabled_reason = $3, version = version + 1 WHERE tenant_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL`,
 				uuidOf(tenant), uuidOf(endpoint), cleanText(reason))
 			if err == nil && tag.RowsAffected() == 0 {
 				return ErrNotFound

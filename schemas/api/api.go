@@ -44,8 +44,9 @@ type Metric struct {
 	Name             string    `json:"name"`
 	Unit             string    `json:"unit,omitempty"`
 	FirstSeen        time.Time `json:"first_seen"`
-	// Summary is given where it was asked for.
+	// Summary is given where it was asked for; settings of one metric only.
 	*Summary
+	Settings *MetricSettings `json:"settings,omitempty"`
 }
 
 // Summary is the state of a metric at a glance.
@@ -139,6 +140,7 @@ type Webhook struct {
 	Enabled        *bool      `json:"enabled,omitempty"`
 	DisabledReason string     `json:"disabled_reason,omitempty"`
 	Secret         string     `json:"secret,omitempty"`
+	Version        uint64     `json:"version,omitempty"`
 	CreatedAt      *time.Time `json:"created_at,omitempty"`
 }
 
