@@ -101,7 +101,7 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 		fmt.Println("nothing was missing")
 		return nil
 	}
-	if _, err := b.Rebuild(ctx, stream.Points, deps.Snapshots); err != nil {
+	if _, err := b.Rebuild(ctx, stream.Points, deps.Snapshots, standing(positions)); err != nil {
 		return err
 	}
 	fmt.Println("next: start the service; its stages derive the rest again, `edgepulse status` shows how far they are")
