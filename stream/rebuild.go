@@ -113,7 +113,7 @@ func (b *Broker) closeRebuilds(ctx context.Context, p int, marks map[LogName]reb
 // log they read is whole, otherwise at a retained snapshot of each stage, none
 // newer than that of the stage behind it or than a reader that stays.
 func (b *Broker) rebuildSeeds(ctx context.Context, from LogName, logs []LogName, p int, blobs Blobs, readers Standing, marks map[LogName]rebuildMark) (map[LogName]*snapshot, error) {
-	begin, err := b.beginning(ctx, from, p)
+	begin, err := b.Beginning(ctx, from, p)
 	if err != nil || begin == 0 {
 		return nil, err
 	}
@@ -167,8 +167,8 @@ func (b *Broker) rebuildSeeds(ctx context.Context, from LogName, logs []LogName,
 	return seeds, nil
 }
 
-// beginning is the root after which a log is whole, and stays so.
-func (b *Broker) beginning(ctx context.Context, log LogName, p int) (uint64, error) {
+// Beginning is the root after which a log is whole, and stays so.
+func (b *Broker) Beginning(ctx context.Context, log LogName, p int) (uint64, error) {
 	cuts, err := b.Announced(ctx, p)
 	if err != nil {
 		return 0, err

@@ -254,7 +254,7 @@ func TestCutIsAnnouncedBeforeARebuild(t *testing.T) {
 	if err := c.b.Announce(c.ctx, 0, Cuts{Ingest: 7}); err != nil {
 		t.Fatal(err)
 	}
-	if begin, err := c.b.beginning(c.ctx, Ingest, 0); err != nil || begin != 7 {
+	if begin, err := c.b.Beginning(c.ctx, Ingest, 0); err != nil || begin != 7 {
 		t.Fatalf("INGEST counts as whole after root %d: %v", begin, err)
 	}
 }

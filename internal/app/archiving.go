@@ -30,6 +30,10 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		return nil, err
 	}
 	metrics := archive.NewMetrics(a.registry)
+	cleaner, err := a.newJanitor()
+	if err != nil {
+		return nil, err
+	}
 	return a.background("archiver", func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		for _, log := range archived {
@@ -38,6 +42,7 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 			}
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
+		g.Go(func() error { return cleaner.Run(ctx) })
 		if drain != nil {
 			g.Go(func() error { return drain(ctx) })
 		}
@@ -90,7 +95,7 @@ func (a *App) storePending(ctx context.Context) error {
 func (a *App) archiveLog(ctx context.Context, metrics *archive.Metrics, log stream.LogName, partition int) error {
 	l := a.log.With("stage", "archiver", "log", stream.StreamName(log, partition))
 	said := ""
-	cfg := archive.Config{Log: log, Partition: partition, Metrics: metrics}
+	cfg := archive.Config{Log: log, Partition: partition, MaxAge: a.cfg.Objects.SegmentAge, Metrics: metrics}
 	for {
 		ar := archive.NewArchiver(cfg, a.archive, segmentIndex{a.store}, l)
 		err := ar.Run(ctx, func(ctx context.Context, after uint64) (archive.Source, error) {

@@ -123,7 +123,11 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 	for next := first; next <= last; {
 		g, ok := s.segment(next)
 		if !ok {
-			return s.eachOfLog(ctx, next, last, take)
+			read, err := s.eachOfLog(ctx, next, last, take)
+			if next = read + 1; err == nil || !s.moved(ctx, next, err) {
+				return err
+			}
+			continue // archived and truncated since the look at the archive
 		}
 		data, err := s.blobs.Get(ctx, g.Name)
 		if err != nil {
@@ -148,12 +152,33 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 	return nil
 }
 
-func (s *source) eachOfLog(ctx context.Context, first, last uint64, take func(archive.Message) error) error {
-	if s.log.Messages == 0 || s.log.FirstSeq > first || s.log.LastSeq < last {
-		return fmt.Errorf("%w: %s, root %d; the log holds %d to %d, the archive ends at %d", errMissing, s.name(), first, s.log.FirstSeq, s.log.LastSeq, s.archived)
+// moved looks at the archive again when the log does not hold a root any more.
+func (s *source) moved(ctx context.Context, root uint64, err error) bool {
+	var h *stream.HaltError
+	if !errors.Is(err, errMissing) && !errors.As(err, &h) || s.blobs == nil {
+		return false
 	}
-	return s.broker.Follow(ctx, s.of, s.partition, first-1, func(m stream.Message) (bool, error) {
+	again, err := openSource(ctx, s.broker, s.blobs, s.of, s.partition)
+	if err != nil {
+		return false
+	}
+	*s = *again
+	_, ok := s.segment(root)
+	return ok
+}
+
+// eachOfLog answers with the last root that was taken.
+func (s *source) eachOfLog(ctx context.Context, first, last uint64, take func(archive.Message) error) (uint64, error) {
+	read := first - 1
+	if s.log.Messages == 0 || s.log.FirstSeq > first || s.log.LastSeq < last {
+		return read, fmt.Errorf("%w: %s, root %d; the log holds %d to %d, the archive ends at %d", errMissing, s.name(), first, s.log.FirstSeq, s.log.LastSeq, s.archived)
+	}
+	err := s.broker.Follow(ctx, s.of, s.partition, first-1, func(m stream.Message) (bool, error) {
 		err := take(archive.Message{Root: m.To, At: m.At, Payload: m.Payload})
+		if err == nil {
+			read = m.To
+		}
 		return m.To >= last, err
 	})
+	return read, err
 }
