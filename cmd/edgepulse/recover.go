@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/edgepulse/edgepulse/internal/app"
+	"github.com/edgepulse/edgepulse/internal/replay"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -74,6 +75,7 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 		return root
 	}
 	list, err := deps.Recover(ctx, known)
+	printErased(deps)
 	back := 0
 	for _, r := range list {
 		n := 0
@@ -106,4 +108,11 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 	}
 	fmt.Println("next: start the service; its stages derive the rest again, `edgepulse status` shows how far they are")
 	return nil
+}
+
+// printErased says what a reader of the archive found empty.
+func printErased(d replay.Deps) {
+	if n := d.Erased.Load(); n > 0 {
+		fmt.Printf("%d entries are empty: their tenants were deleted, and their data keys destroyed\n", n)
+	}
 }

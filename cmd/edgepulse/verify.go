@@ -67,6 +67,7 @@ func (c *verifyCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer printErased(deps)
 	var s *replay.Shadow
 	if c.Shadow != "" {
 		if s, err = deps.Find(ctx, c.Shadow); err != nil {

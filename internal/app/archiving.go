@@ -30,6 +30,10 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		return nil, err
 	}
 	metrics := archive.NewMetrics(a.registry)
+	keys := ArchiveKeys(a.store.DataKeys())
+	if keys == nil {
+		a.log.Warn("the archive is not sealed: a deleted tenant's payloads stay in it; set EDGEPULSE_SECRET_KEY", "stage", "archiver")
+	}
 	cleaner, err := a.newJanitor()
 	if err != nil {
 		return nil, err
@@ -38,7 +42,9 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		g, ctx := errgroup.WithContext(ctx)
 		for _, log := range archived {
 			for _, p := range a.partitions {
-				g.Go(func() error { return a.archiveLog(ctx, metrics, log, p) })
+				g.Go(func() error {
+					return a.archiveLog(ctx, archive.Config{Log: log, Partition: p, MaxAge: a.cfg.Objects.SegmentAge, Metrics: metrics, Keys: keys})
+				})
 			}
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
@@ -92,19 +98,18 @@ func (a *App) storePending(ctx context.Context) error {
 
 // archiveLog keeps one partition for as long as ctx lives. An outage of the
 // object store or the database rides on the log: its lag shows, nothing is lost.
-func (a *App) archiveLog(ctx context.Context, metrics *archive.Metrics, log stream.LogName, partition int) error {
-	l := a.log.With("stage", "archiver", "log", stream.StreamName(log, partition))
+func (a *App) archiveLog(ctx context.Context, cfg archive.Config) error {
+	l := a.log.With("stage", "archiver", "log", stream.StreamName(cfg.Log, cfg.Partition))
 	said := ""
-	cfg := archive.Config{Log: log, Partition: partition, MaxAge: a.cfg.Objects.SegmentAge, Metrics: metrics}
 	for {
 		ar := archive.NewArchiver(cfg, a.archive, segmentIndex{a.store}, l)
 		err := ar.Run(ctx, func(ctx context.Context, after uint64) (archive.Source, error) {
-			return a.follow(ctx, log, partition, after), nil
+			return a.follow(ctx, cfg.Log, cfg.Partition, after), nil
 		})
 		if ctx.Err() != nil {
 			return nil
 		}
-		metrics.Failed(cfg)
+		cfg.Metrics.Failed(cfg)
 		if err != nil && err.Error() != said {
 			said = err.Error()
 			l.Warn("archiving begins again", "error", err)

@@ -34,7 +34,7 @@ func (t *Tracer) Event(ctx context.Context, tenant schemas.ID, event string) (ou
 		return out, nil, err
 	}
 	e := &out.Event
-	group, stored, from, err := t.root(ctx, e.Partition, e.Root)
+	group, stored, from, err := t.root(ctx, tenant, e.Partition, e.Root)
 	gone := errors.Is(err, stream.ErrNoRoot) || errors.Is(err, stream.ErrBlobNotFound)
 	if err != nil && !gone {
 		return out, nil, err
@@ -96,7 +96,7 @@ func (t *Tracer) stages(ctx context.Context, e *api.AlertEvent, received, stored
 
 // root returns the bytes of an INGEST message and when the broker stored it, from
 // the log, or from the archive when the log no longer holds it.
-func (t *Tracer) root(ctx context.Context, partition int, root uint64) (raw []byte, at time.Time, from string, err error) {
+func (t *Tracer) root(ctx context.Context, tenant schemas.ID, partition int, root uint64) (raw []byte, at time.Time, from string, err error) {
 	raw, at, err = t.Broker.ReadRoot(ctx, partition, root)
 	if err == nil {
 		return raw, at, "log", nil
@@ -104,7 +104,8 @@ func (t *Tracer) root(ctx context.Context, partition int, root uint64) (raw []by
 	if !errors.Is(err, stream.ErrNoRoot) || t.Archive == nil {
 		return nil, time.Time{}, "", err
 	}
-	m, err := archive.ReadRoot(ctx, t.Archive, stream.Ingest, partition, root)
+	keys := ArchiveKeys(t.Store.DataKeysOf(tenant))
+	m, err := archive.ReadRoot(ctx, t.Archive, keys, stream.Ingest, partition, root)
 	if err != nil {
 		return nil, time.Time{}, "", fmt.Errorf("read root %d of %s from the archive: %w", root, stream.StreamName(stream.Ingest, partition), err)
 	}

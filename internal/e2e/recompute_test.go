@@ -85,7 +85,7 @@ func (w *world) truthOf(ctx context.Context, p int, after uint64) ([]message, er
 	}
 	var old []message
 	for root := after + 1; root < first; root++ {
-		m, err := archive.ReadRoot(ctx, w.archive, stream.Ingest, p, root)
+		m, err := archive.ReadRoot(ctx, w.archive, w.keys, stream.Ingest, p, root)
 		if err != nil {
 			return nil, err
 		}

@@ -68,6 +68,7 @@ type world struct {
 	url, key  string
 	inbox     *inbox
 	archive   stream.Blobs
+	keys      archive.Keys // of what is sealed there
 	load      *load
 	metricsAt map[string]string // address of /metrics by process
 	say       func(string, ...any)
@@ -179,6 +180,7 @@ func (w *world) database(ctx context.Context) error {
 	if w.db, err = pgx.Connect(ctx, owner); err != nil {
 		return fmt.Errorf("connect to database: %w", err)
 	}
+	w.keys = app.ArchiveKeys(w.store.DataKeys())
 	tenant, err := w.store.CreateTenant(ctx, "proof")
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 type source struct {
 	broker    *stream.Broker
 	blobs     stream.Blobs // nil = there is no archive
+	deps      Deps
 	of        stream.LogName
 	partition int
 	segments  []archive.Segment
@@ -22,16 +23,16 @@ type source struct {
 	log       stream.LogStatus
 }
 
-func openSource(ctx context.Context, b *stream.Broker, blobs stream.Blobs, log stream.LogName, partition int) (*source, error) {
-	s := &source{broker: b, blobs: blobs, of: log, partition: partition}
+func (d Deps) openSource(ctx context.Context, log stream.LogName, partition int) (*source, error) {
+	s := &source{broker: d.Broker, blobs: d.Archive, deps: d, of: log, partition: partition}
 	var err error
-	if s.log, err = b.StatusOf(ctx, log, partition); err != nil {
+	if s.log, err = s.broker.StatusOf(ctx, log, partition); err != nil {
 		return nil, err
 	}
-	if blobs == nil {
+	if s.blobs == nil {
 		return s, nil
 	}
-	if s.segments, err = archive.Segments(ctx, blobs, log, partition); err != nil {
+	if s.segments, err = archive.Segments(ctx, s.blobs, log, partition); err != nil {
 		return nil, err
 	}
 	for _, g := range s.segments {
@@ -137,9 +138,13 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 		if err != nil {
 			return fmt.Errorf("read segment %s: %w", g.Name, err)
 		}
+		r.Unseal(s.deps.Keys)
 		for ; next <= min(last, g.Last); next++ {
 			m, err := r.Read(ctx, next)
 			if err == nil {
+				if s.deps.Erased != nil {
+					s.deps.Erased.Add(int64(m.Erased))
+				}
 				err = take(m)
 			}
 			if err != nil {
@@ -158,7 +163,7 @@ func (s *source) moved(ctx context.Context, root uint64, err error) bool {
 	if !errors.Is(err, errMissing) && !errors.As(err, &h) || s.blobs == nil {
 		return false
 	}
-	again, err := openSource(ctx, s.broker, s.blobs, s.of, s.partition)
+	again, err := s.deps.openSource(ctx, s.of, s.partition)
 	if err != nil {
 		return false
 	}
