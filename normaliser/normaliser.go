@@ -114,6 +114,7 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 	case *schemas.Entry_Tick:
 		f.tick(k.Tick, in.Bytes, out)
 	case *schemas.Entry_Control:
+		f.control(k.Control)
 		out.Forward(in.Bytes)
 	default:
 		return &stream.RejectError{Reason: "unexpected_kind", Detail: "only batches, ticks and controls belong into INGEST"}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +50,9 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
 		g.Go(func() error { return cleaner.Run(ctx) })
+		if slices.Contains(a.partitions, 0) {
+			g.Go(func() error { return a.sweep(ctx) })
+		}
 		if drain != nil {
 			g.Go(func() error { return drain(ctx) })
 		}
@@ -163,8 +167,8 @@ func (i segmentIndex) InsertSegment(ctx context.Context, s archive.Segment) erro
 		FirstAt: s.FirstAt, LastAt: s.LastAt, ObjectKey: s.Name, Bytes: s.Bytes, Entries: int64(s.Messages), SHA256: s.SHA256[:]})
 }
 
-// objectCredentials are those of the object store, under our names or the usual ones.
-func objectCredentials() archive.Credentials {
+// ObjectCredentials are those of the object store, under our names or the usual ones.
+func ObjectCredentials() archive.Credentials {
 	return archive.Credentials{
 		AccessKey:    firstEnv("EDGEPULSE_ARCHIVE_ACCESS_KEY", "R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
 		SecretKey:    firstEnv("EDGEPULSE_ARCHIVE_SECRET_KEY", "R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),

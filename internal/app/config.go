@@ -19,16 +19,17 @@ import (
 // Config is everything a process can be told. Each part belongs to the component
 // that reads it; flags and EDGEPULSE_* variables derive from the tags.
 type Config struct {
-	NATS     stream.BrokerConfig `embed:"" prefix:"nats-" group:"NATS JetStream"`
-	Database Database            `embed:"" prefix:"db-" group:"Postgres"`
-	Objects  Objects             `embed:"" group:"Object store"`
-	Runner   stream.RunnerConfig `embed:"" prefix:"runner-" group:"Stages"`
-	Window   Window              `embed:"" group:"Stages"`
-	Janitor  janitor.Config      `embed:"" prefix:"janitor-" group:"Stages"`
-	Drain    Drain               `embed:"" prefix:"drain-" group:"Edge"`
-	Gateway  gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
-	Monitor  monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
-	Log      Log                 `embed:"" prefix:"log-" group:"Logging"`
+	NATS      stream.BrokerConfig `embed:"" prefix:"nats-" group:"NATS JetStream"`
+	Database  Database            `embed:"" prefix:"db-" group:"Postgres"`
+	Objects   Objects             `embed:"" group:"Object store"`
+	Runner    stream.RunnerConfig `embed:"" prefix:"runner-" group:"Stages"`
+	Window    Window              `embed:"" group:"Stages"`
+	Janitor   janitor.Config      `embed:"" prefix:"janitor-" group:"Stages"`
+	Retention Retention           `embed:"" prefix:"retention-" group:"Stages"`
+	Drain     Drain               `embed:"" prefix:"drain-" group:"Edge"`
+	Gateway   gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
+	Monitor   monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
+	Log       Log                 `embed:"" prefix:"log-" group:"Logging"`
 
 	SecretKey  string `help:"Key that seals webhook secrets: 32 bytes in hex." env:"EDGEPULSE_SECRET_KEY" placeholder:"HEX" group:"Secrets"`
 	Partitions string `help:"Partitions this process works on, e.g. 0-3 or 0,2; default all." env:"EDGEPULSE_OWN_PARTITIONS" placeholder:"LIST" group:"Stages"`

@@ -28,7 +28,7 @@ func OpenReplay(ctx context.Context, cfg *Config, b *stream.Broker) (replay.Deps
 	if cfg.Objects.Archive == "" {
 		return d, nil
 	}
-	if d.Archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials()); err != nil {
+	if d.Archive, err = archive.Open(ctx, cfg.Objects.Archive, ObjectCredentials()); err != nil {
 		return d, err
 	}
 	if cfg.Database.writer() == "" && cfg.Database.owner() == "" {

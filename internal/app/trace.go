@@ -159,7 +159,7 @@ func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Sto
 	}
 	t := &Tracer{Store: s, Broker: b}
 	if cfg.Objects.Archive != "" {
-		if t.Archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials()); err != nil {
+		if t.Archive, err = archive.Open(ctx, cfg.Objects.Archive, ObjectCredentials()); err != nil {
 			return api.EventTrace{}, nil, err
 		}
 	}
@@ -195,5 +195,5 @@ func OpenSnapshots(ctx context.Context, cfg *Config) (stream.Blobs, error) {
 	if url == "" {
 		return nil, errors.New("no place for snapshots: set EDGEPULSE_SNAPSHOT_URL")
 	}
-	return archive.Open(ctx, url, objectCredentials())
+	return archive.Open(ctx, url, ObjectCredentials())
 }
