@@ -119,7 +119,7 @@ func split(log stream.LogName, payload []byte) ([]run, []part) {
 		p := 0
 		if n == number && kind == protowire.BytesType {
 			entry, _ := protowire.ConsumeBytes(rest[head:])
-			if tenant, ok := schemas.TenantOf(entry); ok {
+			if tenant, ok := schemas.TenantOf(entry); ok && !deletes(entry) {
 				if p, ok = index[tenant]; !ok {
 					p = len(parts)
 					index[tenant], parts = p, append(parts, part{tenant: tenant})
@@ -130,6 +130,16 @@ func split(log stream.LogName, payload []byte) ([]run, []part) {
 		rest = rest[head+size:]
 	}
 	return runs, parts
+}
+
+// deletes tells whether an entry is the deletion of its tenant: that one stays, for
+// the folds of a replay that reads segments from before anything was sealed.
+func deletes(entry []byte) bool {
+	if schemas.KindOf(entry) != schemas.KindControl {
+		return false
+	}
+	e := &schemas.Entry{}
+	return e.UnmarshalVTUnsafe(entry) == nil && e.GetControl().GetTenantDeleted() != nil
 }
 
 // place is where a part stands: what its key and nonce are bound to.
