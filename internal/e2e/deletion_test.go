@@ -43,7 +43,7 @@ func newLeaver(t *testing.T, ctx context.Context, w *world) *leaver {
 	check(t, w, err)
 	l.as(func() {
 		check(t, w, w.load.call(ctx, http.MethodPost, "/v1/webhooks", api.Webhook{URL: w.inbox.srv.URL + "/leaver"}, nil))
-		check(t, w, w.load.call(ctx, http.MethodPost, "/v1/alert-rules", api.AlertRule{Name: "the leaver's rule", MinScore: 2}, nil))
+		check(t, w, w.load.call(ctx, http.MethodPost, "/v1/alert-rules", api.AlertRule{Name: "the leaver's rule", MinScore: 1, MinSeverity: "critical"}, nil))
 	})
 	return l
 }
