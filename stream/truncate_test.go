@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -256,5 +257,65 @@ func TestCutIsAnnouncedBeforeARebuild(t *testing.T) {
 	}
 	if begin, err := c.b.Beginning(c.ctx, Ingest, 0); err != nil || begin != 7 {
 		t.Fatalf("INGEST counts as whole after root %d: %v", begin, err)
+	}
+}
+
+// TestOnlyTheJanitorMayPurge: with users of the broker that have the rights of
+// their stage, the archiver's truncates and a stage's can't.
+func TestOnlyTheJanitorMayPurge(t *testing.T) {
+	all := &server.SubjectPermission{Allow: []string{">"}}
+	deny := &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.MSG.DELETE.>"}}
+	janitor := &server.SubjectPermission{Allow: []string{"$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.UPDATE.INGEST_0"}}
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, JetStreamMaxStore: 4 << 30,
+		Users: []*server.User{
+			{Username: "scorer", Password: "p", Permissions: &server.Permissions{Publish: deny, Subscribe: all}},
+			{Username: "archiver", Password: "p", Permissions: &server.Permissions{Publish: janitor, Subscribe: all}},
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer stopServer(s)
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server did not start")
+	}
+	as := func(user string) *Broker {
+		b, err := Connect(BrokerConfig{URL: "nats://" + user + ":p@" + s.Addr().String(), Partitions: 1, Replicas: 1, MaxBytes: 1 << 28, Timeout: time.Second}, user, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	stage, archiver := as("scorer"), as("archiver")
+	if err := stage.Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 9 {
+		if _, err := stage.Append(t.Context(), Ingest, 0, group(t, tick(1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut, err := archiver.Cuttable(t.Context(), Ingest, 0, 5, everything())
+	if err != nil || cut.Root != 5 {
+		t.Fatalf("%+v, %v", cut, err)
+	}
+	if err := stage.Truncate(t.Context(), Ingest, 0, cut); err == nil {
+		t.Error("a stage truncated a log")
+	}
+	if st, err := archiver.StatusOf(t.Context(), Ingest, 0); err != nil || st.FirstSeq != 1 {
+		t.Fatalf("INGEST begins at %d, %v", st.FirstSeq, err)
+	}
+	if err := archiver.Announce(t.Context(), 0, Cuts{Ingest: 5}); err != nil {
+		t.Error(err)
+	}
+	if err := archiver.Truncate(t.Context(), Ingest, 0, cut); err != nil {
+		t.Error(err)
+	}
+	if st, err := archiver.StatusOf(t.Context(), Ingest, 0); err != nil || st.FirstSeq != 6 {
+		t.Errorf("INGEST begins at %d, %v", st.FirstSeq, err)
+	}
+	if err := archiver.provision(t.Context(), Topology[0], 0); err != nil {
+		t.Errorf("an announced cut makes the log unsafe: %v", err)
 	}
 }
