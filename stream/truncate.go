@@ -204,3 +204,27 @@ func (b *Broker) Truncate(ctx context.Context, log LogName, partition int, c Cut
 	}
 	return nil
 }
+
+// BeginAt lets an empty log of truth begin at a sequence: what was before it is
+// nowhere any more.
+func (b *Broker) BeginAt(ctx context.Context, log LogName, partition int, first uint64) error {
+	name := StreamName(log, partition)
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look up log %s: %w", name, err)
+	}
+	if st := s.CachedInfo().State; st.LastSeq != 0 {
+		return fmt.Errorf("begin %s at %d: it is not empty", name, first)
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
+		return fmt.Errorf("begin %s at %d: %w", name, first, err)
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look up log %s: %w", name, err)
+	}
+	if info.State.LastSeq != first-1 {
+		return fmt.Errorf("begin %s at %d: the server goes on at %d", name, first, info.State.LastSeq+1)
+	}
+	return nil
+}

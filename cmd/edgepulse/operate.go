@@ -261,7 +261,11 @@ func (c *deadletterRequeueCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	root, err := app.Requeue(ctx, b, id.Partition, id.Root, int(id.Index))
+	deps, err := app.OpenReplay(ctx, &c.Config, b)
+	if err != nil {
+		return err
+	}
+	root, err := app.Requeue(ctx, deps, id.Partition, id.Root, int(id.Index))
 	if err != nil {
 		return err
 	}

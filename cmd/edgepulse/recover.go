@@ -13,6 +13,7 @@ import (
 type recoverCmd struct {
 	inside
 	PGBin string `name:"pg-bin" help:"Folder of PostgreSQL's binaries, for a local service." env:"EDGEPULSE_PG_BIN" type:"path" placeholder:"DIR"`
+	Young bool   `help:"Let empty logs begin where the archive does: older segments went with their retention."`
 	Yes   bool   `help:"Confirm."`
 }
 
@@ -60,6 +61,7 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 	if err != nil {
 		return err
 	}
+	deps.Young = c.Young
 	positions := map[stream.LogName]map[int]uint64{}
 	if s := a.Store(); s != nil {
 		if positions, err = s.Positions(ctx); err != nil {

@@ -95,11 +95,12 @@ func (s Sweeper) segments(ctx context.Context, log stream.LogName, p int, before
 		if dryRun {
 			continue
 		}
-		if err := s.Store.ForgetSegment(ctx, g); err != nil {
-			return err
-		}
+		// The object first: where the store refuses it, the index still has it.
 		if err := s.Archive.Delete(ctx, g.ObjectKey); err != nil {
 			return fmt.Errorf("delete segment: %w", err)
+		}
+		if err := s.Store.ForgetSegment(ctx, g); err != nil {
+			return err
 		}
 	}
 	out.Done = out.Done && len(list) < segmentsAtOnce

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edgepulse/edgepulse/internal/archive"
+	"github.com/edgepulse/edgepulse/internal/replay"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -167,8 +168,15 @@ func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Sto
 }
 
 // Requeue puts the entry of a dead letter into INGEST again: a new root with the same bytes.
-func Requeue(ctx context.Context, b *stream.Broker, partition int, root uint64, index int) (uint64, error) {
+// The bytes come from the log, or from the archive when the log no longer holds them.
+func Requeue(ctx context.Context, d replay.Deps, partition int, root uint64, index int) (uint64, error) {
+	b := d.Broker
 	raw, _, err := b.ReadRoot(ctx, partition, root)
+	if errors.Is(err, stream.ErrNoRoot) && d.Archive != nil {
+		var m archive.Message
+		m, err = archive.ReadRoot(ctx, d.Archive, d.Keys, stream.Ingest, partition, root)
+		raw = m.Payload
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read root %d: %w", root, err)
 	}

@@ -85,6 +85,9 @@ type Deps struct {
 	// destroyed: their entries are empty, and their outputs are not compared.
 	Keys archive.Keys
 	Gone []schemas.ID
+	// Young lets Recover begin an empty log where the archive begins: older segments
+	// went with their retention. Otherwise they count as lost, and it refuses.
+	Young bool
 	// Erased counts the entries that were read and are empty for that reason; may be nil.
 	Erased *atomic.Int64
 	// Snapshots are those of the live stages; a shadow's lie below a folder of it.

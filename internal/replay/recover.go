@@ -69,6 +69,13 @@ func (d Deps) recoverLog(ctx context.Context, log stream.LogName, partition int)
 			return r, err
 		}
 	}
+	if begin := s.segments[0].First; r.Before == 0 && begin > 1 && d.Young {
+		// Older segments went when their retention had passed.
+		if err := d.Broker.BeginAt(ctx, log, partition, begin); err != nil {
+			return r, err
+		}
+		r.Before = begin - 1
+	}
 	if _, ok := s.segment(r.Before + 1); !ok {
 		return r, fmt.Errorf("%w: root %d is in neither", ErrGap, r.Before+1)
 	}
@@ -108,6 +115,9 @@ func (s *source) chainBehind(ctx context.Context, seq uint64) (*mender, error) {
 		return m, nil
 	}
 	b, _, err := s.broker.ReadMessage(ctx, s.of, s.partition, seq)
+	if errors.Is(err, stream.ErrNoRoot) {
+		return m, nil // it begins behind it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPublish, err)
 	}

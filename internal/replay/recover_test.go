@@ -233,3 +233,24 @@ func TestCheckLive(t *testing.T) {
 		t.Errorf("into another deployment's log: %v", err)
 	}
 }
+
+// TestRecoverOfAYoungArchive: segments whose retention has passed are gone; the
+// log begins where the archive does, under the original roots.
+func TestRecoverOfAYoungArchive(t *testing.T) {
+	ctx, b, blobs := t.Context(), broker(t), folder(t)
+	payloads := payloadsOf(t, 30)
+	store(t, blobs, 11, payloads[10:]...)
+	list, err := Deps{Broker: b, Archive: blobs, Young: true}.Recover(ctx, func(int) uint64 { return 0 })
+	if err != nil {
+		t.Fatalf("%v, %v", list, err)
+	}
+	st, err := b.StatusOf(ctx, stream.Ingest, 0)
+	if err != nil || st.FirstSeq != 11 || st.LastSeq != 30 {
+		t.Fatalf("INGEST holds %d to %d, %v", st.FirstSeq, st.LastSeq, err)
+	}
+	for root := uint64(11); root <= 30; root++ {
+		if raw, _, err := b.ReadRoot(ctx, 0, root); err != nil || !bytes.Equal(raw, payloads[root-1]) {
+			t.Fatalf("root %d: %v", root, err)
+		}
+	}
+}

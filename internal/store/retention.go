@@ -137,8 +137,8 @@ func (s *Store) OldSegments(ctx context.Context, log stream.LogName, partition i
 	})
 }
 
-// ForgetSegment takes a segment out of the index, before its object is deleted: a
-// crash in between leaves an object that nobody refers to, never a reference to nothing.
+// ForgetSegment takes a segment out of the index, after its object was deleted. A
+// crash in between is mended by the next step: deleting a missing object is no error.
 func (s *Store) ForgetSegment(ctx context.Context, g Segment) error {
 	_, err := s.keyPool().Exec(ctx, `DELETE FROM archive_segments WHERE log = $1 AND partition = $2 AND first_root = $3 AND object_key = $4`,
 		string(g.Log), g.Partition, int64(g.FirstRoot), g.ObjectKey)
