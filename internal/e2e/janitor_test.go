@@ -78,7 +78,7 @@ func (w *world) begins(ctx context.Context) map[string]uint64 {
 // truncatedPast waits until every partition of a log begins behind a sequence.
 func (w *world) truncatedPast(ctx context.Context, log stream.LogName, seq uint64) error {
 	return poll(ctx, fmt.Sprintf("%s begins behind message %d", log, seq), func() (bool, error) {
-		if err := w.load.tickOn(ctx); err != nil {
+		if err := w.letPass(ctx); err != nil {
 			return false, err
 		}
 		for p := range partitions {
@@ -89,6 +89,22 @@ func (w *world) truncatedPast(ctx context.Context, log stream.LogName, seq uint6
 		}
 		return true, nil
 	})
+}
+
+// letPass lets simulated time go on long enough for many snapshots of every stage:
+// logs and old snapshots go as newer ones follow.
+func (w *world) letPass(ctx context.Context) error {
+	for range 40 {
+		if err := w.load.tickOn(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(160 * time.Millisecond): // a little longer than from one snapshot to the next
+		}
+	}
+	return nil
 }
 
 // tickOn lets a second of simulated time pass without data.
