@@ -35,6 +35,7 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 	if keys == nil {
 		a.log.Warn("the archive is not sealed: a deleted tenant's payloads stay in it; set EDGEPULSE_SECRET_KEY", "stage", "archiver")
 	}
+	swept := newSweepMetrics(a.registry)
 	cleaner, err := a.newJanitor()
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		g.Go(func() error { return a.storeArtefacts(ctx) })
 		g.Go(func() error { return cleaner.Run(ctx) })
 		if slices.Contains(a.partitions, 0) {
-			g.Go(func() error { return a.sweep(ctx) })
+			g.Go(func() error { return a.sweep(ctx, swept) })
 		}
 		if drain != nil {
 			g.Go(func() error { return drain(ctx) })

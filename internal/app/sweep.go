@@ -107,19 +107,27 @@ func (s Sweeper) segments(ctx context.Context, log stream.LogName, p int, before
 	return nil
 }
 
+type sweepMetrics struct{ rows, segments, failures prometheus.Counter }
+
+func newSweepMetrics(reg prometheus.Registerer) sweepMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: "retention", Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	return sweepMetrics{
+		rows:     counter("deleted_rows_total", "Rows deleted because they were older than their tenant's retention."),
+		segments: counter("deleted_segments_total", "Archived segments deleted because they were older than every tenant's retention."),
+		failures: counter("failures_total", "Steps of the retention sweep that ended early; the next one goes on."),
+	}
+}
+
 // sweep runs steps until ctx ends; one process is enough: the owner of partition 0.
-func (a *App) sweep(ctx context.Context) error {
+func (a *App) sweep(ctx context.Context, m sweepMetrics) error {
 	every := a.cfg.Retention.Every
 	if every <= 0 {
 		return nil
 	}
-	deleted := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: "retention", Name: "deleted_rows_total",
-		Help: "Rows deleted because they were older than their tenant's retention."})
-	segments := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: "retention", Name: "deleted_segments_total",
-		Help: "Archived segments deleted because they were older than every tenant's retention."})
-	failures := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "edgepulse", Subsystem: "retention", Name: "failures_total",
-		Help: "Steps of the retention sweep that ended early; the next one goes on."})
-	a.registry.MustRegister(deleted, segments, failures)
 	s := Sweeper{Store: a.store, Broker: a.broker, Archive: a.archive, Now: time.Now}
 	timer := time.NewTicker(every)
 	defer timer.Stop()
@@ -133,14 +141,14 @@ func (a *App) sweep(ctx context.Context) error {
 		done, err := s.Step(ctx, false)
 		for _, tables := range done.Rows {
 			for _, n := range tables {
-				deleted.Add(float64(n))
+				m.rows.Add(float64(n))
 			}
 		}
-		segments.Add(float64(len(done.Segments)))
+		m.segments.Add(float64(len(done.Segments)))
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		failures.Inc()
+		m.failures.Inc()
 		if err.Error() != said {
 			said = err.Error()
 			a.log.Warn("retention waits", "stage", "archiver", "error", err)
