@@ -145,7 +145,9 @@ func (j *Janitor) Round(ctx context.Context, partition int) error {
 			errs = append(errs, fmt.Errorf("%s: %w", stream.StreamName(spec.Name, partition), err))
 			continue
 		}
-		next[spec.Name] = max(next[spec.Name], wanted.Root)
+		if wanted.Root > next[spec.Name] {
+			next[spec.Name] = wanted.Root
+		}
 		if err := j.blame(ctx, spec.Name, partition, culprit, wanted); err != nil {
 			errs = append(errs, err)
 		}
