@@ -40,6 +40,9 @@ func (w *world) messages(ctx context.Context, name string, after uint64) ([]mess
 	if last <= after {
 		return nil, nil
 	}
+	if after == 0 { // from wherever it begins: what was truncated is not waited for
+		after = max(1, s.CachedInfo().State.FirstSeq) - 1
+	}
 	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
