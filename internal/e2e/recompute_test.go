@@ -74,6 +74,20 @@ func (w *world) messages(ctx context.Context, name string, after uint64) ([]mess
 // truthOf is INGEST behind a root: what the janitor has cut from the log comes
 // from the archive.
 func (w *world) truthOf(ctx context.Context, p int, after uint64) ([]message, error) {
+	return patiently(w.janitor, func() ([]message, error) { return w.truthOnce(ctx, p, after) })
+}
+
+// patiently reads again what was truncated while it was read.
+func patiently(truncated bool, read func() ([]message, error)) (list []message, err error) {
+	for range 20 {
+		if list, err = read(); err == nil || !truncated {
+			break
+		}
+	}
+	return list, err
+}
+
+func (w *world) truthOnce(ctx context.Context, p int, after uint64) ([]message, error) {
 	list, err := w.messages(ctx, stream.StreamName(stream.Ingest, p), after)
 	if !w.janitor || err != nil && after == 0 {
 		return list, err
@@ -234,7 +248,7 @@ func (w *world) recompute(ctx context.Context, truths *[partitions]*truth) error
 // before it in sequence, content and roots, and no root comes twice.
 func (w *world) readLog(ctx context.Context, log stream.LogName, p int) (outputs []output, from, end uint64, commits int, err error) {
 	name := stream.StreamName(log, p)
-	list, err := w.messages(ctx, name, 0)
+	list, err := patiently(w.janitor, func() ([]message, error) { return w.messages(ctx, name, 0) })
 	if err != nil {
 		return nil, 0, 0, 0, err
 	}
