@@ -104,6 +104,7 @@ func TestDeleteTenant(t *testing.T) {
 	check(t, w, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	var revoked *time.Time // by the database's clock: the command takes its time to start
 	var refused time.Duration
 	for running := true; running; {
 		select {
@@ -115,15 +116,18 @@ func TestDeleteTenant(t *testing.T) {
 		default:
 			check(t, w, w.load.round(ctx))
 			check(t, w, gone.send(ctx))
-			if gone.status == http.StatusUnauthorized && refused == 0 {
-				refused = time.Since(began)
+			if revoked == nil {
+				check(t, w, w.db.QueryRow(ctx, `SELECT max(deleted_at) FROM tenants WHERE id = $1`, gone.id.String()).Scan(&revoked))
+			}
+			if gone.status == http.StatusUnauthorized && refused == 0 && revoked != nil {
+				refused = time.Since(*revoked)
 			}
 		}
 	}
 	var report app.Erasure
 	check(t, w, json.Unmarshal(stdout.Bytes(), &report))
 	t.Logf("deleted in %s, refused after %s: %d metrics, rows %v; then %v", time.Since(began).Round(time.Millisecond), refused.Round(time.Millisecond), report.Metrics, report.Rows, report.Follows)
-	if refused == 0 || refused > 7*time.Second {
+	if refused == 0 || refused > 6*time.Second {
 		t.Errorf("the leaver's key was refused after %s", refused)
 	}
 	if rows, err := w.store.TenantRows(ctx, gone.id); err != nil || len(rows) > 0 {
