@@ -42,7 +42,7 @@ func (s *Store) BeginErasure(ctx context.Context, tenant schemas.ID) (revoked in
 			ON CONFLICT (tenant_id) DO UPDATE SET wrapped = NULL, destroyed_at = coalesce(data_keys.destroyed_at, now())`, uuidOf(tenant)); err != nil {
 			return err
 		}
-		return audit(ctx, tx, tenant, "owner", "tenant.delete", tenant.String())
+		return audited(ctx, tx, deed{tenant, "owner", "tenant.delete", "tenant", tenant.String()}, func() error { return nil })
 	})
 	if err != nil {
 		return 0, fmt.Errorf("begin deletion of tenant: %w", err)

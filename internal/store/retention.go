@@ -49,7 +49,7 @@ func (s *Store) SetRetention(ctx context.Context, tenant schemas.ID, days int) e
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound
 		}
-		return audit(ctx, tx, tenant, "owner", "tenant.retention", fmt.Sprint(days))
+		return audited(ctx, tx, deed{tenant, "owner", "tenant.retention", "tenant", tenant.String()}, func() error { return nil })
 	})
 	if err != nil {
 		return fmt.Errorf("set retention: %w", err)
