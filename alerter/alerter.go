@@ -168,6 +168,9 @@ func (f *Fold) applyDeclared(d *schemas.MetricDeclared) error {
 
 // applyControl takes a change of configuration, unless a later one is known.
 func (f *Fold) applyControl(in stream.Input, msg *schemas.Control, out *stream.Outputs) error {
+	if msg.GetTenantDeleted() != nil {
+		return f.forgetTenant(msg)
+	}
 	next, err := compile(msg)
 	if err != nil || next == nil {
 		return err

@@ -104,6 +104,9 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 
 // control takes the settings that concern this stage.
 func (f *Fold) control(c *schemas.Control) {
+	if d := c.GetTenantDeleted(); d != nil {
+		f.forget(c.TenantId, d)
+	}
 	s := c.GetMetricSettings()
 	if s == nil {
 		return

@@ -101,6 +101,9 @@ func (f *Fold) tenant(id schemas.ID) *tenantCount {
 
 // Apply implements stream.Fold.
 func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
+	if len(in.Bytes) == 0 {
+		return nil // erased with its tenant's data key: the place stays, so that those behind it keep theirs
+	}
 	f.entry.Reset()
 	if err := f.entry.UnmarshalVTUnsafe(in.Bytes); err != nil {
 		return &stream.RejectError{Reason: "undecodable", Detail: "not an entry of the log"}
@@ -111,6 +114,7 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 	case *schemas.Entry_Tick:
 		f.tick(k.Tick, in.Bytes, out)
 	case *schemas.Entry_Control:
+		f.control(k.Control)
 		out.Forward(in.Bytes)
 	default:
 		return &stream.RejectError{Reason: "unexpected_kind", Detail: "only batches, ticks and controls belong into INGEST"}

@@ -204,7 +204,10 @@ func TestGatewayRejectionsHold(t *testing.T) {
 
 func TestUndecodableIsRefusedAndChangesNothing(t *testing.T) {
 	f := New()
-	for _, b := range [][]byte{{}, {0xff}, batchEntry(t, "k", t0, false, `{"device_external_id":`), encode(t, &schemas.Entry{Kind: &schemas.Entry_Score{Score: &schemas.Score{}}})} {
+	if err := f.Apply(stream.Input{Root: 1}, &stream.Outputs{}); err != nil {
+		t.Fatalf("the place of an erased entry: %v", err)
+	}
+	for _, b := range [][]byte{{0xff}, batchEntry(t, "k", t0, false, `{"device_external_id":`), encode(t, &schemas.Entry{Kind: &schemas.Entry_Score{Score: &schemas.Score{}}})} {
 		out := &stream.Outputs{}
 		if err := f.Apply(stream.Input{Root: 1, Bytes: b}, out); err == nil {
 			t.Fatalf("%x was taken", b)

@@ -68,6 +68,12 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 
 // control takes the settings that concern this stage.
 func (f *Fold) control(c *schemas.Control) {
+	for _, raw := range c.GetTenantDeleted().GetMetricIds() {
+		// Ids are derived from the tenant's: they can be nobody else's.
+		if id, err := schemas.IDFrom(raw); err == nil {
+			f.metrics.Delete(id)
+		}
+	}
 	s := c.GetMetricSettings()
 	if s == nil {
 		return

@@ -138,7 +138,7 @@ func (c *testChain) waitSaid(log string) {
 // mendAndVerify rebuilds what was named and expects the same outputs again.
 func (c *testChain) mendAndVerify() {
 	c.t.Helper()
-	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs, nil); err != nil {
 		c.t.Fatal(err)
 	}
 	if c.stop == nil {
@@ -174,7 +174,7 @@ func TestLogMadeAnewAfterRebuildIsNamed(t *testing.T) {
 	c.begin()
 	c.append(40)
 	c.waitFeatures()
-	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+	if _, err := c.b.Rebuild(c.ctx, Points, c.blobs, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.append(20)
@@ -207,7 +207,7 @@ func TestRebuildIsNoticedWhenIdle(t *testing.T) {
 	c.append(40)
 	c.waitFeatures()
 	for range 2 {
-		if _, err := c.b.Rebuild(c.ctx, Points, c.blobs); err != nil {
+		if _, err := c.b.Rebuild(c.ctx, Points, c.blobs, nil); err != nil {
 			t.Fatal(err)
 		}
 		c.waitFeatures()

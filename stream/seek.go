@@ -21,6 +21,9 @@ type rebuildMark struct {
 	Through uint64    `json:"through"`
 	At      time.Time `json:"at"`
 	Open    bool      `json:"open,omitempty"` // the log is not emptied yet: what stands in it belongs to no generation
+	// Before are the generations whose snapshots may be there while it is open, the newest first.
+	Before []string     `json:"before,omitempty"`
+	was    *rebuildMark // the mark it replaced
 }
 
 func rebuildOf(cfg jetstream.StreamConfig) rebuildMark {

@@ -322,3 +322,22 @@ func (t *Table[V]) each(f func(*slot)) {
 		f(&sl.slot)
 	}
 }
+
+// Dump is all that a state holds, as a snapshot would have it, keys included: for
+// those who must know that something is not in it.
+func Dump(s *State) []byte {
+	var records []record
+	for _, t := range s.tables {
+		t.each(func(sl *slot) {
+			if !sl.dead {
+				records = append(records, record{table: sl.table, key: sl.key, bytes: sl.rec.AppendState(nil)})
+			}
+		})
+	}
+	sortRecords(records)
+	var out []byte
+	for _, r := range records {
+		out = append(append(append(out, r.table), r.key[:]...), r.bytes...)
+	}
+	return out
+}

@@ -16,12 +16,14 @@ import (
 )
 
 type tenantCmd struct {
-	Create  tenantCreateCmd  `cmd:"" help:"Create a tenant."`
-	Ls      tenantLsCmd      `cmd:"" aliases:"list" help:"List tenants."`
-	SetPlan tenantSetPlanCmd `cmd:"" help:"Move a tenant to a plan."`
-	Disable tenantDisableCmd `cmd:"" help:"Refuse a tenant's keys within 5 s; its data stays."`
-	Enable  tenantEnableCmd  `cmd:"" help:"Let a tenant's keys work again."`
-	Analyst tenantAnalystCmd `cmd:"" help:"Create a database login that may read one tenant's rows with SQL."`
+	Create    tenantCreateCmd    `cmd:"" help:"Create a tenant."`
+	Ls        tenantLsCmd        `cmd:"" aliases:"list" help:"List tenants."`
+	SetPlan   tenantSetPlanCmd   `cmd:"" help:"Move a tenant to a plan."`
+	Disable   tenantDisableCmd   `cmd:"" help:"Refuse a tenant's keys within 5 s; its data stays."`
+	Enable    tenantEnableCmd    `cmd:"" help:"Let a tenant's keys work again."`
+	Delete    tenantDeleteCmd    `cmd:"" help:"Delete a tenant and all that the service has of it."`
+	Retention tenantRetentionCmd `cmd:"" help:"Set how many days a tenant's rows are kept."`
+	Analyst   tenantAnalystCmd   `cmd:"" help:"Create a database login that may read one tenant's rows with SQL."`
 }
 
 type tenantCreateCmd struct {

@@ -44,6 +44,7 @@ type cli struct {
 	Status     statusCmd     `cmd:"" help:"Show every log, its owner and how far each reader is." group:"Operate"`
 	Replay     replayCmd     `cmd:"" help:"Fold what was received once more, into a shadow." group:"Operate"`
 	Verify     verifyCmd     `cmd:"" help:"Compare a recomputation with what the service said." group:"Operate"`
+	Retention  retentionCmd  `cmd:"" help:"Say, or delete now, what is older than its tenant's retention." group:"Operate"`
 	Recover    recoverCmd    `cmd:"" help:"Put back from the archive what the logs have lost." group:"Operate"`
 	Rebuild    rebuildCmd    `cmd:"" help:"Throw a derived log away and derive it again." group:"Operate"`
 	Deadletter deadletterCmd `cmd:"" help:"Look at entries that a stage refused." group:"Operate"`

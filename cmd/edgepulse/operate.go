@@ -100,7 +100,8 @@ type rebuildCmd struct {
 func (rebuildCmd) Help() string {
 	return `Throws POINTS, FEATURES, SCORES or ALERTS away with all that derives from it, and the snapshots of the stages that
 write them. Running stages derive the same bytes again. INGEST and DELIVERIES are the truth and stay; no webhook is
-sent twice.
+sent twice. Where the log before it has been truncated, what follows a retained snapshot is derived again; older rows in
+Postgres stay as they are, and --truncate is refused.
 
 Example:
   edgepulse rebuild POINTS --yes`
@@ -126,19 +127,35 @@ func (c *rebuildCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := b.Rebuild(ctx, stream.LogName(name), blobs)
+	var s *store.Store
+	positions := map[stream.LogName]map[int]uint64{}
+	if c.Truncate || c.Database.URL != "" || c.Database.WriterURL != "" {
+		if s, err = c.store(ctx); err != nil {
+			return err
+		}
+		defer s.Close()
+		if positions, err = s.Positions(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Truncate {
+		// What is emptied is projected from root 1 again: the logs must have it.
+		positions = map[stream.LogName]map[int]uint64{}
+		for _, l := range logs {
+			positions[l] = map[int]uint64{}
+			for p := range b.Partitions() {
+				positions[l][p] = 0
+			}
+		}
+	}
+	done, err := b.Rebuild(ctx, stream.LogName(name), blobs, standing(positions))
 	for _, r := range done {
-		fmt.Printf("%s: %d messages thrown away, derived again through root %d\n", r.Stream, r.Messages, r.Through)
+		fmt.Printf("%s: %d messages thrown away, derived again from root %d through root %d\n", r.Stream, r.Messages, r.From+1, r.Through)
 	}
 	if err != nil {
 		return err
 	}
 	if c.Truncate {
-		s, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
 		if err := s.TruncateProjected(ctx, logs...); err != nil {
 			return err
 		}
@@ -146,6 +163,14 @@ func (c *rebuildCmd) Run(ctx context.Context) error {
 	}
 	fmt.Println("next: `edgepulse status` shows how far the stages are")
 	return nil
+}
+
+// standing lets a rebuild know how far the projections are.
+func standing(positions map[stream.LogName]map[int]uint64) stream.Standing {
+	return func(log stream.LogName, partition int) (uint64, bool) {
+		root, ok := positions[log][partition]
+		return root, ok
+	}
 }
 
 type deadletterCmd struct {
@@ -236,7 +261,11 @@ func (c *deadletterRequeueCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	root, err := app.Requeue(ctx, b, id.Partition, id.Root, int(id.Index))
+	deps, err := app.OpenReplay(ctx, &c.Config, b)
+	if err != nil {
+		return err
+	}
+	root, err := app.Requeue(ctx, deps, id.Partition, id.Root, int(id.Index))
 	if err != nil {
 		return err
 	}

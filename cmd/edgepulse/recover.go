@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/edgepulse/edgepulse/internal/app"
+	"github.com/edgepulse/edgepulse/internal/replay"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
 type recoverCmd struct {
 	inside
 	PGBin string `name:"pg-bin" help:"Folder of PostgreSQL's binaries, for a local service." env:"EDGEPULSE_PG_BIN" type:"path" placeholder:"DIR"`
+	Young bool   `help:"Let empty logs begin where the archive does: older segments went with their retention."`
 	Yes   bool   `help:"Confirm."`
 }
 
@@ -59,6 +61,7 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 	if err != nil {
 		return err
 	}
+	deps.Young = c.Young
 	positions := map[stream.LogName]map[int]uint64{}
 	if s := a.Store(); s != nil {
 		if positions, err = s.Positions(ctx); err != nil {
@@ -74,6 +77,7 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 		return root
 	}
 	list, err := deps.Recover(ctx, known)
+	printErased(deps)
 	back := 0
 	for _, r := range list {
 		n := 0
@@ -101,9 +105,16 @@ func (c *recoverCmd) recover(ctx context.Context, a *app.App) error {
 		fmt.Println("nothing was missing")
 		return nil
 	}
-	if _, err := b.Rebuild(ctx, stream.Points, deps.Snapshots); err != nil {
+	if _, err := b.Rebuild(ctx, stream.Points, deps.Snapshots, standing(positions)); err != nil {
 		return err
 	}
 	fmt.Println("next: start the service; its stages derive the rest again, `edgepulse status` shows how far they are")
 	return nil
+}
+
+// printErased says what a reader of the archive found empty.
+func printErased(d replay.Deps) {
+	if n := d.Erased.Load(); n > 0 {
+		fmt.Printf("%d entries are empty: their tenants were deleted, and their data keys destroyed\n", n)
+	}
 }

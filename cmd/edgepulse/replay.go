@@ -126,6 +126,7 @@ func (c *replayRunCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer printErased(deps)
 	switch {
 	case c.DryRun:
 		p, err := deps.Plan(ctx, r)

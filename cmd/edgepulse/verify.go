@@ -67,6 +67,7 @@ func (c *verifyCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer printErased(deps)
 	var s *replay.Shadow
 	if c.Shadow != "" {
 		if s, err = deps.Find(ctx, c.Shadow); err != nil {
@@ -121,12 +122,15 @@ func (c *verifyCmd) compare(ctx context.Context, s *replay.Shadow, api *client.C
 func printComparisons(list []replay.Comparison) (differing int) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "LOG\tROOTS\tOUTPUTS\tDIFFERING")
-	roots := 0
+	roots, gone := 0, 0
 	for _, c := range list {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", stream.StreamName(c.Log, c.Partition), c.Roots, c.Outputs, c.Differing)
-		differing, roots = differing+c.Differing, roots+c.Roots
+		differing, roots, gone = differing+c.Differing, roots+c.Roots, gone+c.Gone
 	}
 	_ = w.Flush() // standard output is gone: nobody to tell
+	if gone > 0 {
+		fmt.Printf("%d roots were folded and not compared: the live logs have been truncated behind them\n", gone)
+	}
 	fmt.Printf("%d hashes compared, %d differ\n", roots, differing)
 	for _, c := range list {
 		if c.First != nil {

@@ -84,13 +84,13 @@ func New(ctx context.Context, cfg *Config, o Options) (*App, error) {
 		return nil, a.abort(err)
 	}
 	if cfg.Objects.Archive != "" {
-		if a.archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials()); err != nil {
+		if a.archive, err = archive.Open(ctx, cfg.Objects.Archive, ObjectCredentials()); err != nil {
 			return nil, a.abort(err)
 		}
 	}
 	a.snapshots = a.archive
 	if cfg.Objects.Snapshots != "" {
-		if a.snapshots, err = archive.Open(ctx, cfg.Objects.Snapshots, objectCredentials()); err != nil {
+		if a.snapshots, err = archive.Open(ctx, cfg.Objects.Snapshots, ObjectCredentials()); err != nil {
 			return nil, a.abort(err)
 		}
 	}

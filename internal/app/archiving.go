@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,14 +31,29 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 		return nil, err
 	}
 	metrics := archive.NewMetrics(a.registry)
+	keys := ArchiveKeys(a.store.DataKeys())
+	if keys == nil {
+		a.log.Warn("the archive is not sealed: a deleted tenant's payloads stay in it; set EDGEPULSE_SECRET_KEY", "stage", "archiver")
+	}
+	swept := newSweepMetrics(a.registry)
+	cleaner, err := a.newJanitor()
+	if err != nil {
+		return nil, err
+	}
 	return a.background("archiver", func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		for _, log := range archived {
 			for _, p := range a.partitions {
-				g.Go(func() error { return a.archiveLog(ctx, metrics, log, p) })
+				g.Go(func() error {
+					return a.archiveLog(ctx, archive.Config{Log: log, Partition: p, MaxAge: a.cfg.Objects.SegmentAge, Metrics: metrics, Keys: keys})
+				})
 			}
 		}
 		g.Go(func() error { return a.storeArtefacts(ctx) })
+		g.Go(func() error { return cleaner.Run(ctx) })
+		if slices.Contains(a.partitions, 0) {
+			g.Go(func() error { return a.sweep(ctx, swept) })
+		}
 		if drain != nil {
 			g.Go(func() error { return drain(ctx) })
 		}
@@ -87,19 +103,18 @@ func (a *App) storePending(ctx context.Context) error {
 
 // archiveLog keeps one partition for as long as ctx lives. An outage of the
 // object store or the database rides on the log: its lag shows, nothing is lost.
-func (a *App) archiveLog(ctx context.Context, metrics *archive.Metrics, log stream.LogName, partition int) error {
-	l := a.log.With("stage", "archiver", "log", stream.StreamName(log, partition))
+func (a *App) archiveLog(ctx context.Context, cfg archive.Config) error {
+	l := a.log.With("stage", "archiver", "log", stream.StreamName(cfg.Log, cfg.Partition))
 	said := ""
-	cfg := archive.Config{Log: log, Partition: partition, Metrics: metrics}
 	for {
 		ar := archive.NewArchiver(cfg, a.archive, segmentIndex{a.store}, l)
 		err := ar.Run(ctx, func(ctx context.Context, after uint64) (archive.Source, error) {
-			return a.follow(ctx, log, partition, after), nil
+			return a.follow(ctx, cfg.Log, cfg.Partition, after), nil
 		})
 		if ctx.Err() != nil {
 			return nil
 		}
-		metrics.Failed(cfg)
+		cfg.Metrics.Failed(cfg)
 		if err != nil && err.Error() != said {
 			said = err.Error()
 			l.Warn("archiving begins again", "error", err)
@@ -153,8 +168,8 @@ func (i segmentIndex) InsertSegment(ctx context.Context, s archive.Segment) erro
 		FirstAt: s.FirstAt, LastAt: s.LastAt, ObjectKey: s.Name, Bytes: s.Bytes, Entries: int64(s.Messages), SHA256: s.SHA256[:]})
 }
 
-// objectCredentials are those of the object store, under our names or the usual ones.
-func objectCredentials() archive.Credentials {
+// ObjectCredentials are those of the object store, under our names or the usual ones.
+func ObjectCredentials() archive.Credentials {
 	return archive.Credentials{
 		AccessKey:    firstEnv("EDGEPULSE_ARCHIVE_ACCESS_KEY", "R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
 		SecretKey:    firstEnv("EDGEPULSE_ARCHIVE_SECRET_KEY", "R2_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/featurizer"
 	"github.com/edgepulse/edgepulse/gateway"
+	"github.com/edgepulse/edgepulse/internal/janitor"
 	"github.com/edgepulse/edgepulse/internal/monitor"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -18,15 +19,17 @@ import (
 // Config is everything a process can be told. Each part belongs to the component
 // that reads it; flags and EDGEPULSE_* variables derive from the tags.
 type Config struct {
-	NATS     stream.BrokerConfig `embed:"" prefix:"nats-" group:"NATS JetStream"`
-	Database Database            `embed:"" prefix:"db-" group:"Postgres"`
-	Objects  Objects             `embed:"" group:"Object store"`
-	Runner   stream.RunnerConfig `embed:"" prefix:"runner-" group:"Stages"`
-	Window   Window              `embed:"" group:"Stages"`
-	Drain    Drain               `embed:"" prefix:"drain-" group:"Edge"`
-	Gateway  gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
-	Monitor  monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
-	Log      Log                 `embed:"" prefix:"log-" group:"Logging"`
+	NATS      stream.BrokerConfig `embed:"" prefix:"nats-" group:"NATS JetStream"`
+	Database  Database            `embed:"" prefix:"db-" group:"Postgres"`
+	Objects   Objects             `embed:"" group:"Object store"`
+	Runner    stream.RunnerConfig `embed:"" prefix:"runner-" group:"Stages"`
+	Window    Window              `embed:"" group:"Stages"`
+	Janitor   janitor.Config      `embed:"" prefix:"janitor-" group:"Stages"`
+	Retention Retention           `embed:"" prefix:"retention-" group:"Stages"`
+	Drain     Drain               `embed:"" prefix:"drain-" group:"Edge"`
+	Gateway   gateway.Config      `embed:"" prefix:"gateway-" group:"Gateway"`
+	Monitor   monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
+	Log       Log                 `embed:"" prefix:"log-" group:"Logging"`
 
 	SecretKey  string `help:"Key that seals webhook secrets: 32 bytes in hex." env:"EDGEPULSE_SECRET_KEY" placeholder:"HEX" group:"Secrets"`
 	Partitions string `help:"Partitions this process works on, e.g. 0-3 or 0,2; default all." env:"EDGEPULSE_OWN_PARTITIONS" placeholder:"LIST" group:"Stages"`
@@ -44,8 +47,9 @@ type Database struct {
 
 // Objects says where archive and snapshots live.
 type Objects struct {
-	Archive   string `help:"Archive of raw segments and models: file:///folder, s3://bucket/prefix or r2://bucket/prefix." env:"EDGEPULSE_ARCHIVE_URL,MODEL_ARTEFACT_STORE" placeholder:"URL"`
-	Snapshots string `help:"Snapshots of stage states; default the archive." env:"EDGEPULSE_SNAPSHOT_URL" placeholder:"URL"`
+	Archive    string        `help:"Archive of raw segments and models: file:///folder, s3://bucket/prefix or r2://bucket/prefix." env:"EDGEPULSE_ARCHIVE_URL,MODEL_ARTEFACT_STORE" placeholder:"URL"`
+	SegmentAge time.Duration `help:"How long a message waits at most for its archived segment." default:"30s" env:"EDGEPULSE_SEGMENT_AGE"`
+	Snapshots  string        `help:"Snapshots of stage states; default the archive." env:"EDGEPULSE_SNAPSHOT_URL" placeholder:"URL"`
 }
 
 // Drain brings what the edge kept in an outage into the log; part of the archiver.

@@ -57,7 +57,7 @@ func OpenSpill(ctx context.Context, cfg *Config) (stream.Blobs, error) {
 	if url == "" {
 		return nil, errors.New("no spill: set EDGEPULSE_SPILL_URL or EDGEPULSE_ARCHIVE_URL")
 	}
-	creds := objectCredentials()
+	creds := ObjectCredentials()
 	if key := firstEnv("EDGEPULSE_SPILL_ACCESS_KEY"); key != "" {
 		creds = archive.Credentials{AccessKey: key, SecretKey: firstEnv("EDGEPULSE_SPILL_SECRET_KEY")}
 	}

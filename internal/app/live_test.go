@@ -538,7 +538,7 @@ func TestLiveSurvivesARebuild(t *testing.T) {
 		b.log(stream.Alerts, (n+1)%livePartitions).append()
 	}
 	r.wait("before the rebuild", func() bool { return len(r.alerts) == 20 })
-	if _, err := b.broker.Rebuild(t.Context(), stream.Alerts, blobs); err != nil {
+	if _, err := b.broker.Rebuild(t.Context(), stream.Alerts, blobs, nil); err != nil {
 		t.Fatal(err)
 	}
 	fresh := newReader(t, b, key, "types=alert")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/edgepulse/edgepulse/alerter"
 	"github.com/edgepulse/edgepulse/featurizer"
@@ -19,13 +20,26 @@ func Stages(cfg *Config) []stream.Stage {
 
 // OpenReplay gathers what a replay works with.
 func OpenReplay(ctx context.Context, cfg *Config, b *stream.Broker) (replay.Deps, error) {
-	d := replay.Deps{Broker: b, Stages: Stages(cfg)}
+	d := replay.Deps{Broker: b, Stages: Stages(cfg), Erased: new(atomic.Int64)}
 	var err error
 	if d.Snapshots, err = OpenSnapshots(ctx, cfg); err != nil {
 		return d, err
 	}
-	if cfg.Objects.Archive != "" {
-		d.Archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials())
+	if cfg.Objects.Archive == "" {
+		return d, nil
 	}
+	if d.Archive, err = archive.Open(ctx, cfg.Objects.Archive, ObjectCredentials()); err != nil {
+		return d, err
+	}
+	if cfg.Database.writer() == "" && cfg.Database.owner() == "" {
+		return d, nil // what is sealed can't be read then, and says so
+	}
+	s, err := OpenStore(ctx, cfg)
+	if err != nil {
+		return d, err
+	}
+	context.AfterFunc(ctx, s.Close)
+	d.Keys = ArchiveKeys(s.DataKeys())
+	d.Gone, err = s.ErasedTenants(ctx)
 	return d, err
 }

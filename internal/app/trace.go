@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edgepulse/edgepulse/internal/archive"
+	"github.com/edgepulse/edgepulse/internal/replay"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -34,7 +35,7 @@ func (t *Tracer) Event(ctx context.Context, tenant schemas.ID, event string) (ou
 		return out, nil, err
 	}
 	e := &out.Event
-	group, stored, from, err := t.root(ctx, e.Partition, e.Root)
+	group, stored, from, err := t.root(ctx, tenant, e.Partition, e.Root)
 	gone := errors.Is(err, stream.ErrNoRoot) || errors.Is(err, stream.ErrBlobNotFound)
 	if err != nil && !gone {
 		return out, nil, err
@@ -96,7 +97,7 @@ func (t *Tracer) stages(ctx context.Context, e *api.AlertEvent, received, stored
 
 // root returns the bytes of an INGEST message and when the broker stored it, from
 // the log, or from the archive when the log no longer holds it.
-func (t *Tracer) root(ctx context.Context, partition int, root uint64) (raw []byte, at time.Time, from string, err error) {
+func (t *Tracer) root(ctx context.Context, tenant schemas.ID, partition int, root uint64) (raw []byte, at time.Time, from string, err error) {
 	raw, at, err = t.Broker.ReadRoot(ctx, partition, root)
 	if err == nil {
 		return raw, at, "log", nil
@@ -104,7 +105,8 @@ func (t *Tracer) root(ctx context.Context, partition int, root uint64) (raw []by
 	if !errors.Is(err, stream.ErrNoRoot) || t.Archive == nil {
 		return nil, time.Time{}, "", err
 	}
-	m, err := archive.ReadRoot(ctx, t.Archive, stream.Ingest, partition, root)
+	keys := ArchiveKeys(t.Store.DataKeysOf(tenant))
+	m, err := archive.ReadRoot(ctx, t.Archive, keys, stream.Ingest, partition, root)
 	if err != nil {
 		return nil, time.Time{}, "", fmt.Errorf("read root %d of %s from the archive: %w", root, stream.StreamName(stream.Ingest, partition), err)
 	}
@@ -158,7 +160,7 @@ func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Sto
 	}
 	t := &Tracer{Store: s, Broker: b}
 	if cfg.Objects.Archive != "" {
-		if t.Archive, err = archive.Open(ctx, cfg.Objects.Archive, objectCredentials()); err != nil {
+		if t.Archive, err = archive.Open(ctx, cfg.Objects.Archive, ObjectCredentials()); err != nil {
 			return api.EventTrace{}, nil, err
 		}
 	}
@@ -166,8 +168,15 @@ func TraceEvent(ctx context.Context, cfg *Config, b *stream.Broker, s *store.Sto
 }
 
 // Requeue puts the entry of a dead letter into INGEST again: a new root with the same bytes.
-func Requeue(ctx context.Context, b *stream.Broker, partition int, root uint64, index int) (uint64, error) {
+// The bytes come from the log, or from the archive when the log no longer holds them.
+func Requeue(ctx context.Context, d replay.Deps, partition int, root uint64, index int) (uint64, error) {
+	b := d.Broker
 	raw, _, err := b.ReadRoot(ctx, partition, root)
+	if errors.Is(err, stream.ErrNoRoot) && d.Archive != nil {
+		var m archive.Message
+		m, err = archive.ReadRoot(ctx, d.Archive, d.Keys, stream.Ingest, partition, root)
+		raw = m.Payload
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read root %d: %w", root, err)
 	}
@@ -194,5 +203,5 @@ func OpenSnapshots(ctx context.Context, cfg *Config) (stream.Blobs, error) {
 	if url == "" {
 		return nil, errors.New("no place for snapshots: set EDGEPULSE_SNAPSHOT_URL")
 	}
-	return archive.Open(ctx, url, objectCredentials())
+	return archive.Open(ctx, url, ObjectCredentials())
 }

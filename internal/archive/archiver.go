@@ -41,6 +41,7 @@ type Config struct {
 	MaxAge    time.Duration // of the first message in an open segment. Default 30 s
 	Clock     Clock         // default SystemClock
 	Metrics   *Metrics      // of the process; nil counts nothing
+	Keys      Keys          // tenants' data keys; nil seals nothing
 }
 
 // Archiver writes one partition of a log to an object store.
@@ -97,7 +98,7 @@ func pump(ctx context.Context, source Source, to chan<- Message) error {
 			return err
 		}
 		select {
-		case to <- Message{root, at, payload}:
+		case to <- Message{root, at, payload, 0}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -151,13 +152,13 @@ func (a *Archiver) archive(ctx context.Context, messages <-chan Message, readErr
 					return fmt.Errorf("root %d follows %d: messages are missing", m.Root, a.last)
 				}
 				var err error
-				if w, err = NewWriter(a.cfg.Log, a.cfg.Partition); err != nil {
+				if w, err = NewWriter(a.cfg.Log, a.cfg.Partition, a.cfg.Keys); err != nil {
 					return err
 				}
 				age = a.cfg.Clock.After(a.cfg.MaxAge)
 				a.cfg.Metrics.stand(a.cfg, a.last, m.At)
 			}
-			if err := w.Add(m); err != nil {
+			if err := w.Add(ctx, m); err != nil {
 				return err
 			}
 			full = w.Size() >= a.cfg.MaxBytes
@@ -208,11 +209,13 @@ func (a *Archiver) compare(ctx context.Context, ours Segment, data []byte) (Segm
 		return ours, err
 	}
 	defer left.Close()
+	left.Unseal(a.cfg.Keys)
 	right, err := Decode(data)
 	if err != nil {
 		return ours, err
 	}
 	defer right.Close()
+	right.Unseal(a.cfg.Keys)
 	for root := ours.First; root <= ours.Last; root++ {
 		l, err := left.Read(ctx, root)
 		if err != nil {
@@ -221,6 +224,9 @@ func (a *Archiver) compare(ctx context.Context, ours Segment, data []byte) (Segm
 		r, err := right.Read(ctx, root)
 		if err != nil {
 			return ours, err
+		}
+		if l.Erased != r.Erased {
+			continue // a key was destroyed meanwhile: what is left of both is not comparable
 		}
 		if !l.At.Equal(r.At) || string(l.Payload) != string(r.Payload) {
 			return ours, fmt.Errorf("it holds another message at root %d: two deployments share this store", root)

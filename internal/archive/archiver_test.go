@@ -63,7 +63,7 @@ func (c handClock) After(time.Duration) <-chan time.Time { return c }
 func numbered(from, to uint64) []Message {
 	var out []Message
 	for root := from; root <= to; root++ {
-		out = append(out, Message{root, time.Unix(int64(root), 0).UTC(), []byte(strings.Repeat(fmt.Sprintf("%d ", root), 50))})
+		out = append(out, Message{root, time.Unix(int64(root), 0).UTC(), []byte(strings.Repeat(fmt.Sprintf("%d ", root), 50)), 0})
 	}
 	return out
 }
@@ -118,7 +118,7 @@ func TestArchiverRestarts(t *testing.T) {
 			t.Fatalf("archived up to %d of %d", next-1, len(all))
 		}
 		for root := uint64(1); root < next; root++ {
-			if m, err := ReadRoot(context.Background(), blobs, stream.Ingest, 1, root); err != nil || !same(m, all[root-1]) {
+			if m, err := ReadRoot(context.Background(), blobs, nil, stream.Ingest, 1, root); err != nil || !same(m, all[root-1]) {
 				t.Fatalf("root %d: %v", root, err)
 			}
 		}
@@ -161,12 +161,12 @@ func TestTwoArchivers(t *testing.T) {
 	blobs := newFolder(t)
 	a := NewArchiver(Config{Log: stream.Ingest}, blobs, newRows(), quiet())
 	flush := func(messages []Message) error {
-		w, err := NewWriter(stream.Ingest, 0)
+		w, err := NewWriter(stream.Ingest, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range messages {
-			if err := w.Add(m); err != nil {
+			if err := w.Add(context.Background(), m); err != nil {
 				t.Fatal(err)
 			}
 		}

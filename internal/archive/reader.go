@@ -19,13 +19,21 @@ type Reader struct {
 	info    Segment
 	frames  []frame
 	decoder *zstd.Decoder
+	sealed  bool
+	keys    Keys
 	fetch   func(ctx context.Context, offset, n int64) ([]byte, error)
 }
 
 // Info says what the segment holds; SHA256 is set only by Decode.
 func (r *Reader) Info() Segment { return r.info }
 
-// Decode opens a whole segment and verifies its sum.
+// Unseal lets a reader open sealed frames.
+func (r *Reader) Unseal(keys Keys) *Reader {
+	r.keys = keys
+	return r
+}
+
+// Decode opens a whole segment and verifies its sum, which takes no keys.
 func Decode(data []byte) (*Reader, error) {
 	h, err := decodeHeader(data)
 	if err != nil {
@@ -81,7 +89,7 @@ func newReader(head []byte, h header, index []byte, fetch func(context.Context, 
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
-	return &Reader{info: h.Segment, frames: frames, decoder: decoder, fetch: fetch}, nil
+	return &Reader{info: h.Segment, frames: frames, decoder: decoder, sealed: h.sealed, fetch: fetch}, nil
 }
 
 // Close releases the decoder.
@@ -112,6 +120,13 @@ func (r *Reader) Read(ctx context.Context, root uint64) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("read root %d of segment %s: %w", root, r.info.Name, err)
 	}
+	if r.sealed {
+		payload, erased, err := openFrame(ctx, r.keys, r.decoder, r.info.Log, r.info.Partition, root, f, raw)
+		if err != nil {
+			return Message{}, fmt.Errorf("read root %d of segment %s: %w", root, r.info.Name, err)
+		}
+		return Message{root, time.Unix(0, f.at).UTC(), payload, erased}, nil
+	}
 	data, err := r.decoder.DecodeAll(raw, make([]byte, 0, f.inflated))
 	if err != nil {
 		return Message{}, fmt.Errorf("read root %d of segment %s: %w", root, r.info.Name, corrupt("%v", err))
@@ -119,7 +134,7 @@ func (r *Reader) Read(ctx context.Context, root uint64) (Message, error) {
 	if len(data) != int(f.inflated) || binary.LittleEndian.Uint64(data) != root || int64(binary.LittleEndian.Uint64(data[8:])) != f.at {
 		return Message{}, fmt.Errorf("read root %d of segment %s: %w", root, r.info.Name, corrupt("the frame holds something else"))
 	}
-	return Message{root, time.Unix(0, f.at).UTC(), data[framePrefix:]}, nil
+	return Message{root, time.Unix(0, f.at).UTC(), data[framePrefix:], 0}, nil
 }
 
 // Segments lists the segments of a partition by name: by first root, then by last.
@@ -139,7 +154,7 @@ func Segments(ctx context.Context, blobs stream.Blobs, log stream.LogName, parti
 
 // ReadRoot finds one message of a log in the archive: a listing and three ranged
 // reads. stream.ErrBlobNotFound when no segment holds the root.
-func ReadRoot(ctx context.Context, blobs stream.Blobs, log stream.LogName, partition int, root uint64) (Message, error) {
+func ReadRoot(ctx context.Context, blobs stream.Blobs, keys Keys, log stream.LogName, partition int, root uint64) (Message, error) {
 	segments, err := Segments(ctx, blobs, log, partition)
 	if err != nil {
 		return Message{}, err
@@ -155,7 +170,7 @@ func ReadRoot(ctx context.Context, blobs stream.Blobs, log stream.LogName, parti
 			return Message{}, err
 		}
 		defer r.Close()
-		return r.Read(ctx, root)
+		return r.Unseal(keys).Read(ctx, root)
 	}
 	return Message{}, fmt.Errorf("read root %d of %s: %w", root, stream.StreamName(log, partition), stream.ErrBlobNotFound)
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -18,7 +19,8 @@ import (
 // A segment holds the messages of one partition of a log, in root order without gaps.
 //
 //	header   128 bytes: see below
-//	frames   one zstd frame per message: root u64 | stored-at i64 (unix ns) | payload, byte for byte
+//	frames   one per message. Format 1: a zstd frame of root u64 | stored-at i64 (unix ns) |
+//	         payload, byte for byte. Format 2: sealed by tenant, see seal.go
 //	index    32 bytes per frame: root u64 | stored-at i64 | offset u64 | length u32 | inflated length u32
 //	footer   SHA-256 of all before it, 32 bytes
 //
@@ -35,7 +37,8 @@ import (
 //	32  last root u64
 const (
 	segmentMagic  = "EPSEG\r\n\x1a"
-	segmentFormat = 1
+	segmentFormat = 1 // nothing is sealed
+	sealedFormat  = 2
 	headerSize    = 128
 	indexEntry    = 32
 	footerSize    = sha256.Size
@@ -59,6 +62,7 @@ type Message struct {
 	Root    uint64
 	At      time.Time
 	Payload []byte
+	Erased  int // entries that are empty now, because their tenant's data key was destroyed
 }
 
 // Segment says what a segment holds: its row in the index.
@@ -106,10 +110,11 @@ type Writer struct {
 	index     []byte
 	scratch   []byte
 	info      Segment
+	keys      Keys // nil = nothing is sealed
 }
 
-// NewWriter begins a segment.
-func NewWriter(log stream.LogName, partition int) (*Writer, error) {
+// NewWriter begins a segment. Without keys nothing in it is sealed.
+func NewWriter(log stream.LogName, partition int, keys Keys) (*Writer, error) {
 	if len(log) == 0 || len(log) > logNameSize {
 		return nil, fmt.Errorf("begin segment: log name %q has a wrong length", log)
 	}
@@ -118,13 +123,13 @@ func NewWriter(log stream.LogName, partition int) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin segment: %w", err)
 	}
-	w := &Writer{log: log, partition: partition, encoder: encoder}
+	w := &Writer{log: log, partition: partition, encoder: encoder, keys: keys}
 	w.buf.Write(make([]byte, headerSize))
 	return w, nil
 }
 
 // Add appends a message; roots ascend by one.
-func (w *Writer) Add(m Message) error {
+func (w *Writer) Add(ctx context.Context, m Message) error {
 	if w.info.Messages > 0 && m.Root != w.info.Last+1 {
 		return fmt.Errorf("add to segment: root %d does not follow %d", m.Root, w.info.Last)
 	}
@@ -135,17 +140,17 @@ func (w *Writer) Add(m Message) error {
 		return errors.New("add to segment: it is full")
 	}
 	at := m.At.UnixNano()
-	w.scratch = binary.LittleEndian.AppendUint64(w.scratch[:0], m.Root)
-	w.scratch = binary.LittleEndian.AppendUint64(w.scratch, uint64(at))
-	w.scratch = append(w.scratch, m.Payload...)
 	offset := w.buf.Len()
-	frame := w.encoder.EncodeAll(w.scratch, nil)
+	frame, err := w.frame(ctx, m, at)
+	if err != nil {
+		return fmt.Errorf("add to segment: %w", err)
+	}
 	w.buf.Write(frame)
 	w.index = binary.LittleEndian.AppendUint64(w.index, m.Root)
 	w.index = binary.LittleEndian.AppendUint64(w.index, uint64(at))
 	w.index = binary.LittleEndian.AppendUint64(w.index, uint64(offset))
 	w.index = binary.LittleEndian.AppendUint32(w.index, uint32(len(frame)))
-	w.index = binary.LittleEndian.AppendUint32(w.index, uint32(len(w.scratch)))
+	w.index = binary.LittleEndian.AppendUint32(w.index, uint32(framePrefix+len(m.Payload)))
 	if w.info.Messages == 0 {
 		w.info.First, w.info.FirstAt = m.Root, time.Unix(0, at).UTC()
 	}
@@ -153,6 +158,16 @@ func (w *Writer) Add(m Message) error {
 	w.info.Messages++
 	w.info.Payload += int64(len(m.Payload))
 	return nil
+}
+
+func (w *Writer) frame(ctx context.Context, m Message, at int64) ([]byte, error) {
+	if w.keys != nil {
+		return sealFrame(ctx, w.keys, w.encoder, w.log, w.partition, m.Root, at, m.Payload)
+	}
+	w.scratch = binary.LittleEndian.AppendUint64(w.scratch[:0], m.Root)
+	w.scratch = binary.LittleEndian.AppendUint64(w.scratch, uint64(at))
+	w.scratch = append(w.scratch, m.Payload...)
+	return w.encoder.EncodeAll(w.scratch, nil), nil
 }
 
 // Len is the number of messages.
@@ -172,7 +187,11 @@ func (w *Writer) Finish() ([]byte, Segment, error) {
 	data := w.buf.Bytes()
 	h := data[:headerSize]
 	copy(h, segmentMagic)
-	binary.LittleEndian.PutUint16(h[8:], segmentFormat)
+	format := uint16(segmentFormat)
+	if w.keys != nil {
+		format = sealedFormat
+	}
+	binary.LittleEndian.PutUint16(h[8:], format)
 	binary.LittleEndian.PutUint64(h[16:], uint64(w.partition))
 	binary.LittleEndian.PutUint64(h[24:], w.info.First)
 	binary.LittleEndian.PutUint64(h[32:], w.info.Last)
@@ -202,6 +221,7 @@ type header struct {
 	Segment
 	indexAt uint64
 	sum     [32]byte
+	sealed  bool
 }
 
 func decodeHeader(b []byte) (header, error) {
@@ -209,8 +229,12 @@ func decodeHeader(b []byte) (header, error) {
 	if len(b) < headerSize || string(b[:8]) != segmentMagic {
 		return h, corrupt("it does not begin like one")
 	}
-	if v := binary.LittleEndian.Uint16(b[8:]); v != segmentFormat {
-		return h, fmt.Errorf("segment has format %d; this version reads %d", v, segmentFormat)
+	switch v := binary.LittleEndian.Uint16(b[8:]); v {
+	case segmentFormat:
+	case sealedFormat:
+		h.sealed = true
+	default:
+		return h, fmt.Errorf("segment has format %d; this version reads %d and %d", v, segmentFormat, sealedFormat)
 	}
 	partition, size, payload := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[56:]), binary.LittleEndian.Uint64(b[64:])
 	frames := binary.LittleEndian.Uint32(b[40:])

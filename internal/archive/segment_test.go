@@ -15,12 +15,12 @@ import (
 )
 
 func segmentOf(t interface{ Fatal(...any) }, partition int, messages []Message) ([]byte, Segment) {
-	w, err := NewWriter(stream.Ingest, partition)
+	w, err := NewWriter(stream.Ingest, partition, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range messages {
-		if err := w.Add(m); err != nil {
+		if err := w.Add(context.Background(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +38,7 @@ func messagesFrom(t *rapid.T) []Message {
 	out := make([]Message, n)
 	for i := range out {
 		out[i] = Message{first + uint64(i), time.Unix(0, rapid.Int64Range(0, 1<<61).Draw(t, "at")).UTC(),
-			bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 0, 50).Draw(t, "payload"), rapid.IntRange(1, 300).Draw(t, "times"))}
+			bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 0, 50).Draw(t, "payload"), rapid.IntRange(1, 300).Draw(t, "times")), 0}
 	}
 	return out
 }
@@ -110,25 +110,25 @@ func TestSegmentDamage(t *testing.T) {
 }
 
 func TestSegmentRefuses(t *testing.T) {
-	w, err := NewWriter(stream.Ingest, 0)
+	w, err := NewWriter(stream.Ingest, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := w.Finish(); err == nil {
 		t.Error("an empty segment was finished")
 	}
-	if err := w.Add(Message{Root: 5}); err != nil {
+	if err := w.Add(context.Background(), Message{Root: 5}); err != nil {
 		t.Fatal(err)
 	}
 	for _, root := range []uint64{5, 4, 7} {
-		if err := w.Add(Message{Root: root}); err == nil {
+		if err := w.Add(context.Background(), Message{Root: root}); err == nil {
 			t.Errorf("root %d was taken after 5", root)
 		}
 	}
-	if err := w.Add(Message{Root: 6, Payload: make([]byte, stream.MaxPayload+1)}); err == nil {
+	if err := w.Add(context.Background(), Message{Root: 6, Payload: make([]byte, stream.MaxPayload+1)}); err == nil {
 		t.Error("an outsized message was taken")
 	}
-	if err := w.Add(Message{Root: 6, Payload: make([]byte, stream.MaxPayload)}); err != nil {
+	if err := w.Add(context.Background(), Message{Root: 6, Payload: make([]byte, stream.MaxPayload)}); err != nil {
 		t.Error(err)
 	}
 	data, _, err := w.Finish()
@@ -142,7 +142,7 @@ func TestSegmentRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	data, _ := segmentOf(f, 1, []Message{{1, time.Unix(1, 0), []byte("one")}, {2, time.Unix(2, 0), nil}})
+	data, _ := segmentOf(f, 1, []Message{{1, time.Unix(1, 0), []byte("one"), 0}, {2, time.Unix(2, 0), nil, 0}})
 	f.Add(data)
 	f.Add(data[:headerSize])
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -161,7 +161,7 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzOpenSegment reaches the parts behind the sums: header and index are given valid ones.
 func FuzzOpenSegment(f *testing.F) {
-	data, _ := segmentOf(f, 1, []Message{{1, time.Unix(1, 0), []byte("one")}, {2, time.Unix(2, 0), nil}})
+	data, _ := segmentOf(f, 1, []Message{{1, time.Unix(1, 0), []byte("one"), 0}, {2, time.Unix(2, 0), nil, 0}})
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h, err := decodeHeader(data)
@@ -192,7 +192,7 @@ func TestReadRoot(t *testing.T) {
 	for _, r := range [][2]uint64{{1, 9}, {10, 10}, {5, 14}, {11, 100}} { // overlapping: two archivers
 		var messages []Message
 		for root := r[0]; root <= r[1]; root++ {
-			messages = append(messages, Message{root, time.Unix(int64(root), 0), fmt.Appendf(nil, "payload of %d", root)})
+			messages = append(messages, Message{root, time.Unix(int64(root), 0), fmt.Appendf(nil, "payload of %d", root), 0})
 		}
 		data, info := segmentOf(t, 2, messages)
 		if err := blobs.Create(t.Context(), info.Name, data); err != nil {
@@ -200,17 +200,17 @@ func TestReadRoot(t *testing.T) {
 		}
 	}
 	for root := uint64(1); root <= 100; root++ {
-		m, err := ReadRoot(t.Context(), blobs, stream.Ingest, 2, root)
+		m, err := ReadRoot(t.Context(), blobs, nil, stream.Ingest, 2, root)
 		if err != nil || string(m.Payload) != fmt.Sprintf("payload of %d", root) {
 			t.Errorf("root %d: %q, %v", root, m.Payload, err)
 		}
 	}
 	for _, root := range []uint64{0, 101} {
-		if _, err := ReadRoot(t.Context(), blobs, stream.Ingest, 2, root); !errors.Is(err, stream.ErrBlobNotFound) {
+		if _, err := ReadRoot(t.Context(), blobs, nil, stream.Ingest, 2, root); !errors.Is(err, stream.ErrBlobNotFound) {
 			t.Errorf("root %d: %v", root, err)
 		}
 	}
-	if _, err := ReadRoot(t.Context(), blobs, stream.Ingest, 1, 5); !errors.Is(err, stream.ErrBlobNotFound) {
+	if _, err := ReadRoot(t.Context(), blobs, nil, stream.Ingest, 1, 5); !errors.Is(err, stream.ErrBlobNotFound) {
 		t.Errorf("another partition: %v", err)
 	}
 }
@@ -237,8 +237,8 @@ func BenchmarkAdd(b *testing.B) {
 	payload := bytes.Repeat([]byte(`{"ts":"2026-11-23T19:20:01Z","value":21.5,"name":"temp"},`), 9000)
 	b.SetBytes(int64(len(payload)))
 	for b.Loop() {
-		w, _ := NewWriter(stream.Ingest, 0)
-		if err := w.Add(Message{Root: 1, Payload: payload}); err != nil {
+		w, _ := NewWriter(stream.Ingest, 0, nil)
+		if err := w.Add(context.Background(), Message{Root: 1, Payload: payload}); err != nil {
 			b.Fatal(err)
 		}
 	}

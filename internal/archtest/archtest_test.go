@@ -29,6 +29,7 @@ var rules = []struct {
 	{"dashboard", []string{"dashboard", "schemas"}},
 	{"internal/store", []string{"internal/store", "internal/embedded", "schemas", "stream"}},
 	{"internal/archive", []string{"internal/archive", "schemas", "stream"}},
+	{"internal/janitor", []string{"internal/janitor", "schemas", "stream"}},
 	{"internal/monitor", []string{"internal/monitor", "schemas", "stream"}},
 	{"internal/embedded", []string{"internal/embedded"}},
 	{"internal/simulate", []string{"internal/simulate", "schemas"}},

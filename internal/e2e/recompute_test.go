@@ -18,6 +18,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/featurizer"
 	"github.com/edgepulse/edgepulse/internal/app"
+	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -38,6 +39,9 @@ func (w *world) messages(ctx context.Context, name string, after uint64) ([]mess
 	last := s.CachedInfo().State.LastSeq
 	if last <= after {
 		return nil, nil
+	}
+	if after == 0 { // from wherever it begins: what was truncated is not waited for
+		after = max(1, s.CachedInfo().State.FirstSeq) - 1
 	}
 	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1})
 	if err != nil {
@@ -65,6 +69,49 @@ func (w *world) messages(ctx context.Context, name string, after uint64) ([]mess
 		}
 	}
 	return out, nil
+}
+
+// truthOf is INGEST behind a root: what the janitor has cut from the log comes
+// from the archive.
+func (w *world) truthOf(ctx context.Context, p int, after uint64) ([]message, error) {
+	return patiently(w.janitor, func() ([]message, error) { return w.truthOnce(ctx, p, after) })
+}
+
+// patiently reads again what was truncated while it was read.
+func patiently(truncated bool, read func() ([]message, error)) (list []message, err error) {
+	for range 20 {
+		if list, err = read(); err == nil || !truncated {
+			break
+		}
+	}
+	return list, err
+}
+
+func (w *world) truthOnce(ctx context.Context, p int, after uint64) ([]message, error) {
+	list, err := w.messages(ctx, stream.StreamName(stream.Ingest, p), after)
+	if !w.janitor || err != nil && after == 0 {
+		return list, err
+	}
+	s, err := w.js.Stream(ctx, stream.StreamName(stream.Ingest, p))
+	if err != nil {
+		return nil, fmt.Errorf("look up INGEST_%d: %w", p, err)
+	}
+	first := s.CachedInfo().State.FirstSeq
+	if first <= after+1 {
+		return list, nil
+	}
+	var old []message
+	for root := after + 1; root < first; root++ {
+		m, err := archive.ReadRoot(ctx, w.archive, w.keys, stream.Ingest, p, root)
+		if err != nil {
+			return nil, err
+		}
+		old = append(old, message{root, m.Payload})
+	}
+	if list, err = w.messages(ctx, stream.StreamName(stream.Ingest, p), first-1); err != nil {
+		return nil, err
+	}
+	return append(old, list...), nil
 }
 
 // output is one entry of a derived log.
@@ -125,7 +172,7 @@ func newTruth(partition int) *truth {
 
 // extend reads on to the end of INGEST.
 func (t *truth) extend(ctx context.Context, w *world) error {
-	list, err := w.messages(ctx, stream.StreamName(stream.Ingest, t.partition), t.read)
+	list, err := w.truthOf(ctx, t.partition, t.read)
 	if err != nil {
 		return err
 	}
@@ -199,18 +246,25 @@ func (w *world) recompute(ctx context.Context, truths *[partitions]*truth) error
 
 // readLog reads a derived log with all its commits checked: each extends the one
 // before it in sequence, content and roots, and no root comes twice.
-func (w *world) readLog(ctx context.Context, log stream.LogName, p int) (outputs []output, end uint64, commits int, err error) {
+func (w *world) readLog(ctx context.Context, log stream.LogName, p int) (outputs []output, from, end uint64, commits int, err error) {
 	name := stream.StreamName(log, p)
-	list, err := w.messages(ctx, name, 0)
+	list, err := patiently(w.janitor, func() ([]message, error) { return w.messages(ctx, name, 0) })
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, 0, 0, 0, err
 	}
 	var prev message
-	last := uint64(0)
+	if w.janitor && len(list) > 0 {
+		c := &schemas.Commit{}
+		if err := proto.Unmarshal(list[0].data, c); err != nil {
+			return nil, 0, 0, 0, fmt.Errorf("%s: message %d: %w", name, list[0].seq, err)
+		}
+		from, end = c.From, c.From
+	}
+	last := from
 	for i, m := range list {
 		c := &schemas.Commit{}
 		if err := proto.Unmarshal(m.data, c); err != nil {
-			return nil, 0, 0, fmt.Errorf("%s: message %d: %w", name, m.seq, err)
+			return nil, 0, 0, 0, fmt.Errorf("%s: message %d: %w", name, m.seq, err)
 		}
 		chain := sha256.Sum256(prev.data)
 		switch {
@@ -231,9 +285,9 @@ func (w *world) readLog(ctx context.Context, log stream.LogName, p int) (outputs
 			}
 		}
 		if err != nil {
-			return nil, 0, 0, fmt.Errorf("%s: message %d %w", name, m.seq, err)
+			return nil, 0, 0, 0, fmt.Errorf("%s: message %d %w", name, m.seq, err)
 		}
 		prev, end = m, c.To
 	}
-	return outputs, end, len(list), nil
+	return outputs, from, end, len(list), nil
 }

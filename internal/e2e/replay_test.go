@@ -156,7 +156,7 @@ func (w *world) archived(t *testing.T, ctx context.Context) {
 			end, err := w.inspect.End(ctx, log, p)
 			check(t, w, err)
 			check(t, w, poll(ctx, "everything is archived", func() (bool, error) {
-				_, err := archive.ReadRoot(ctx, blobs, log, p, end)
+				_, err := archive.ReadRoot(ctx, blobs, w.keys, log, p, end)
 				return err == nil || end == 0, nil
 			}))
 		}

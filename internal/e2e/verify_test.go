@@ -79,11 +79,12 @@ func (w *world) verify(ctx context.Context, truths *[partitions]*truth, s scope)
 // verifyLog compares entry by entry, with their bytes.
 func (w *world) verifyLog(ctx context.Context, f *figures, log stream.LogName, t *truth, partial bool) error {
 	name := stream.StreamName(log, t.partition)
-	got, end, commits, err := w.readLog(ctx, log, t.partition)
+	got, from, end, commits, err := w.readLog(ctx, log, t.partition)
 	if err != nil {
 		return err
 	}
 	want := t.logs[log]
+	want = want[upTo(want, from):]
 	if partial {
 		want = want[:upTo(want, end)]
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/edgepulse/edgepulse/internal/app"
+	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/internal/embedded"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
@@ -43,6 +44,7 @@ type dose struct {
 	brokerKills int
 	fault       string // rule switched off in the stages
 	lostAcks    float64
+	janitor     bool          // logs are cut as soon as nobody needs them
 	stall       time.Duration // without progress for so long the run has failed
 }
 
@@ -65,6 +67,8 @@ type world struct {
 	tenant    schemas.ID
 	url, key  string
 	inbox     *inbox
+	archive   stream.Blobs
+	keys      archive.Keys // of what is sealed there
 	load      *load
 	metricsAt map[string]string // address of /metrics by process
 	say       func(string, ...any)
@@ -129,6 +133,9 @@ func newWorld(ctx context.Context, dir string, d dose, say func(string, ...any))
 		MaxBytes: 3 << 30, Timeout: 5 * time.Second}
 	w.url = fmt.Sprintf("http://127.0.0.1:%d", apiPort)
 	w.inbox = newInbox()
+	if w.archive, err = archive.NewFolder(filepath.Join(dir, "archive")); err != nil {
+		return nil, err
+	}
 	w.environment(apiPort)
 	w.broker = w.process("nats", "nats", "nats", "--dir", w.natsDir(), "--port", fmt.Sprint(natsPort), "--user", "e2e", "--password", "e2e",
 		"--max-bytes", fmt.Sprint(4<<30))
@@ -173,6 +180,7 @@ func (w *world) database(ctx context.Context) error {
 	if w.db, err = pgx.Connect(ctx, owner); err != nil {
 		return fmt.Errorf("connect to database: %w", err)
 	}
+	w.keys = app.ArchiveKeys(w.store.DataKeys())
 	tenant, err := w.store.CreateTenant(ctx, "proof")
 	if err != nil {
 		return err
@@ -195,6 +203,9 @@ func (w *world) environment(apiPort int) {
 		"EDGEPULSE_PEPPER=" + w.cfg.Gateway.Pepper, "EDGEPULSE_SECRET_KEY=" + w.cfg.SecretKey,
 		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort), "EDGEPULSE_CLOCK=sim", "EDGEPULSE_WEBHOOK_ALLOW=127.0.0.0/8",
 		"EDGEPULSE_DATA=" + filepath.Join(w.dir, "none")}
+	if w.janitor {
+		own = append(own, "EDGEPULSE_JANITOR_EVERY=300ms", "EDGEPULSE_JANITOR_KEEP=1s", "EDGEPULSE_SEGMENT_AGE=1s")
+	}
 	if w.lostAcks > 0 {
 		own = append(own, fmt.Sprint("EDGEPULSE_FAULT_LOST_ACKS=", w.lostAcks))
 	}

@@ -18,6 +18,7 @@ type Comparison struct {
 	Log       stream.LogName
 	Partition int
 	Roots     int // compared, those without outputs too
+	Gone      int // roots before them that the live log does not hold any more
 	Outputs   int // of the live log
 	Differing int // roots whose SHA-256 over all outputs differs
 	First     *Difference
@@ -78,7 +79,19 @@ func (d Deps) reached(ctx context.Context, log stream.LogName, partition int, ro
 }
 
 func (s *Shadow) compare(ctx context.Context, stage stream.Stage, part Part) (Comparison, error) {
-	out := Comparison{Log: stage.To, Partition: part.Partition, Roots: int(part.To + 1 - part.From)}
+	begin, err := s.deps.Broker.Beginning(ctx, stage.To, part.Partition)
+	if err != nil {
+		return Comparison{}, err
+	}
+	out := Comparison{Log: stage.To, Partition: part.Partition}
+	if begin >= part.From {
+		out.Gone = int(min(begin, part.To) + 1 - part.From)
+		part.From = begin + 1
+	}
+	if part.From > part.To {
+		return out, nil
+	}
+	out.Roots = int(part.To + 1 - part.From)
 	for _, log := range []stream.LogName{stage.To, stage.To.In(s.Name)} {
 		if err := s.deps.reached(ctx, log, part.Partition, part.To); err != nil {
 			return out, err

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/payload"
@@ -12,10 +13,29 @@ import (
 type Filter struct {
 	Tenant schemas.ID // Nil = any
 	Device string     // external id; empty = any
+
+	// gone are tenants whose entries the archive does not have any more: what the
+	// live logs still hold of them is not compared.
+	gone *erased
+}
+
+// erased is behind a pointer so that filters can be compared.
+type erased struct{ tenants []schemas.ID }
+
+func (e *erased) has(tenant []byte) bool {
+	return e != nil && slices.ContainsFunc(e.tenants, func(t schemas.ID) bool { return string(t[:]) == string(tenant) })
+}
+
+// without returns the filter of a shadow whose archive lacks these tenants.
+func (f Filter) without(tenants []schemas.ID) Filter {
+	if len(tenants) > 0 {
+		f.gone = &erased{tenants}
+	}
+	return f
 }
 
 // Whole tells whether nothing is filtered out.
-func (f Filter) Whole() bool { return f == Filter{} }
+func (f Filter) Whole() bool { return f.Tenant == schemas.Nil && f.Device == "" }
 
 // group filters an INGEST message. What is left of it keeps its order; nothing
 // left is an empty group. One that can't be split passes whole: the folds made a
@@ -90,11 +110,14 @@ func deviceOf(json []byte) string {
 // filtered shadow. Dead letters count positions within their group, and the
 // receipt of a batch counts all its devices: filtered, they differ by design.
 func (f Filter) output(raw []byte) (bool, error) {
-	if f.Whole() {
+	if f.Whole() && f.gone == nil {
 		return true, nil
 	}
 	switch schemas.KindOf(raw) {
-	case schemas.KindTick, schemas.KindControl:
+	case schemas.KindControl:
+		tenant, ok := schemas.TenantOf(raw)
+		return !ok || !f.gone.has(tenant[:]), nil
+	case schemas.KindTick:
 		return true, nil
 	case schemas.KindDeadLetter:
 		return false, nil
@@ -109,6 +132,9 @@ func (f Filter) output(raw []byte) (bool, error) {
 	}
 	tenant, device := owner(e)
 	if f.Tenant != schemas.Nil && string(tenant) != string(f.Tenant[:]) {
+		return false, nil
+	}
+	if f.gone.has(tenant) {
 		return false, nil
 	}
 	if f.Device == "" {

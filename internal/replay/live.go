@@ -23,7 +23,7 @@ var ErrLost = errors.New("the log ends below roots that the archive holds")
 // there is room.
 func (d Deps) CheckLive(ctx context.Context, p *Plan) error {
 	for _, part := range p.Parts {
-		s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
+		s, err := d.openSource(ctx, stream.Ingest, part.Partition)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (d Deps) CheckLive(ctx context.Context, p *Plan) error {
 // sameAsLog compares the archived bytes of a root with the log's, where both have it.
 func (s *source) sameAsLog(ctx context.Context, root uint64) error {
 	m, ok, err := s.archivedBytes(ctx, root)
-	if err != nil || !ok {
+	if err != nil || !ok || m.Erased > 0 {
 		return err
 	}
 	live, _, err := s.broker.ReadMessage(ctx, s.of, s.partition, root)
@@ -78,7 +78,7 @@ func (d Deps) Live(ctx context.Context, p *Plan, speed float64, progress func(Pr
 	once := &pace{speed: speed}
 	for _, part := range p.Parts {
 		g.Go(func() error {
-			s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
+			s, err := d.openSource(ctx, stream.Ingest, part.Partition)
 			if err != nil {
 				return err
 			}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
@@ -79,6 +81,15 @@ var ErrEmpty = errors.New("nothing was received in that range")
 type Deps struct {
 	Broker  *stream.Broker
 	Archive stream.Blobs // nil = what INGEST still holds
+	// Keys open what is sealed in the archive; Gone are the tenants whose key was
+	// destroyed: their entries are empty, and their outputs are not compared.
+	Keys archive.Keys
+	Gone []schemas.ID
+	// Young lets Recover begin an empty log where the archive begins: older segments
+	// went with their retention. Otherwise they count as lost, and it refuses.
+	Young bool
+	// Erased counts the entries that were read and are empty for that reason; may be nil.
+	Erased *atomic.Int64
 	// Snapshots are those of the live stages; a shadow's lie below a folder of it.
 	Snapshots stream.Blobs
 	Stages    []stream.Stage // live ones, in the order of the data path
@@ -113,7 +124,7 @@ func (d Deps) Plan(ctx context.Context, r Request) (*Plan, error) {
 }
 
 func (d Deps) part(ctx context.Context, partition int, r Request) (Part, error) {
-	s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, partition)
+	s, err := d.openSource(ctx, stream.Ingest, partition)
 	if err != nil {
 		return Part{}, err
 	}
@@ -159,7 +170,7 @@ func (d Deps) seed(ctx context.Context, p *Plan, shadow string) error {
 		if limit == 0 {
 			part.Why = "no snapshot of every stage is retained below the range"
 		}
-		s, err := openSource(ctx, d.Broker, d.Archive, stream.Ingest, part.Partition)
+		s, err := d.openSource(ctx, stream.Ingest, part.Partition)
 		if err != nil {
 			return err
 		}

@@ -1,11 +1,14 @@
 package replay
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
 	"github.com/edgepulse/edgepulse/internal/archive"
+	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -53,7 +56,7 @@ func (d Deps) Recover(ctx context.Context, known func(partition int) uint64) ([]
 // recoverLog publishes the archived messages behind the log's last one.
 func (d Deps) recoverLog(ctx context.Context, log stream.LogName, partition int) (Recovered, error) {
 	r := Recovered{Log: log, Partition: partition}
-	s, err := openSource(ctx, d.Broker, d.Archive, log, partition)
+	s, err := d.openSource(ctx, log, partition)
 	if err != nil {
 		return r, err
 	}
@@ -66,6 +69,13 @@ func (d Deps) recoverLog(ctx context.Context, log stream.LogName, partition int)
 			return r, err
 		}
 	}
+	if begin := s.segments[0].First; r.Before == 0 && begin > 1 && d.Young {
+		// Older segments went when their retention had passed.
+		if err := d.Broker.BeginAt(ctx, log, partition, begin); err != nil {
+			return r, err
+		}
+		r.Before = begin - 1
+	}
 	if _, ok := s.segment(r.Before + 1); !ok {
 		return r, fmt.Errorf("%w: root %d is in neither", ErrGap, r.Before+1)
 	}
@@ -77,10 +87,66 @@ func (d Deps) recoverLog(ctx context.Context, log stream.LogName, partition int)
 		if end.LastSeq >= r.Archived {
 			return true, nil
 		}
+		chain, err := s.chainBehind(ctx, end.LastSeq)
+		if err != nil {
+			return false, err
+		}
 		return false, s.pump(ctx, end.LastSeq+1, r.Archived, 0, Filter{}, &pace{}, func(w *window) error {
+			if err := chain.mend(w.payloads); err != nil {
+				return err
+			}
 			return d.Broker.AppendAt(ctx, log, partition, w.roots[0], w.payloads)
 		})
 	})
+}
+
+// mender renews the chain of a log of commits (DELIVERIES) behind facts that were
+// erased: a commit names the hash of the one before it, and that one has changed.
+// Without erasures it changes nothing.
+type mender struct {
+	commits bool
+	last    []byte // hash of the message before; nil = there is none
+}
+
+func (s *source) chainBehind(ctx context.Context, seq uint64) (*mender, error) {
+	spec, _ := stream.Spec(s.of)
+	m := &mender{commits: spec.From != "" && len(s.deps.Gone) > 0}
+	if !m.commits || seq == 0 {
+		return m, nil
+	}
+	b, _, err := s.broker.ReadMessage(ctx, s.of, s.partition, seq)
+	if errors.Is(err, stream.ErrNoRoot) {
+		return m, nil // it begins behind it
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errPublish, err)
+	}
+	sum := sha256.Sum256(b)
+	m.last = sum[:]
+	return m, nil
+}
+
+func (m *mender) mend(payloads [][]byte) error {
+	if !m.commits {
+		return nil
+	}
+	for i, p := range payloads {
+		c := &schemas.Commit{}
+		if err := c.UnmarshalVT(p); err != nil {
+			return fmt.Errorf("decode commit: %w", err)
+		}
+		if m.last != nil && !bytes.Equal(c.PrevChain, m.last) {
+			c.PrevChain = m.last
+			mended, err := c.MarshalVT()
+			if err != nil {
+				return fmt.Errorf("encode commit: %w", err)
+			}
+			payloads[i] = mended
+		}
+		sum := sha256.Sum256(payloads[i])
+		m.last = sum[:]
+	}
+	return nil
 }
 
 // pad publishes empty groups up to the newest root that DELIVERIES or anybody
@@ -112,6 +178,6 @@ func (s *source) archivedBytes(ctx context.Context, root uint64) (archive.Messag
 	if _, ok := s.segment(root); !ok {
 		return archive.Message{}, false, nil
 	}
-	m, err := archive.ReadRoot(ctx, s.blobs, s.of, s.partition, root)
+	m, err := archive.ReadRoot(ctx, s.blobs, s.deps.Keys, s.of, s.partition, root)
 	return m, true, err
 }

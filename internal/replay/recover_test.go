@@ -36,13 +36,13 @@ var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 // store archives messages of INGEST; root r was stored r seconds after noon.
 func store(t *testing.T, blobs stream.Blobs, first uint64, payloads ...[]byte) {
 	t.Helper()
-	w, err := archive.NewWriter(stream.Ingest, 0)
+	w, err := archive.NewWriter(stream.Ingest, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range payloads {
 		root := first + uint64(i)
-		if err := w.Add(archive.Message{Root: root, At: noon.Add(time.Duration(root) * time.Second), Payload: p}); err != nil {
+		if err := w.Add(t.Context(), archive.Message{Root: root, At: noon.Add(time.Duration(root) * time.Second), Payload: p}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestSourceTurnsToTheLog(t *testing.T) {
 	store(t, blobs, 1, payloads[:10]...)
 	store(t, blobs, 6, payloads[5:20]...) // a second archiver's, overlapping
 	read := func(last uint64) (out [][]byte, err error) {
-		s, err := openSource(ctx, b, blobs, stream.Ingest, 0)
+		s, err := Deps{Broker: b, Archive: blobs}.openSource(ctx, stream.Ingest, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +200,7 @@ func TestSourceTurnsToTheLog(t *testing.T) {
 	if err != nil || len(got) != 23 || !bytes.Equal(bytes.Join(got, nil), bytes.Join(payloads[2:25], nil)) {
 		t.Errorf("%d messages, %v", len(got), err)
 	}
-	s, err := openSource(ctx, b, blobs, stream.Ingest, 0)
+	s, err := Deps{Broker: b, Archive: blobs}.openSource(ctx, stream.Ingest, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,5 +231,26 @@ func TestCheckLive(t *testing.T) {
 	}
 	if err := d.CheckLive(ctx, p); !errors.Is(err, ErrForeign) {
 		t.Errorf("into another deployment's log: %v", err)
+	}
+}
+
+// TestRecoverOfAYoungArchive: segments whose retention has passed are gone; the
+// log begins where the archive does, under the original roots.
+func TestRecoverOfAYoungArchive(t *testing.T) {
+	ctx, b, blobs := t.Context(), broker(t), folder(t)
+	payloads := payloadsOf(t, 30)
+	store(t, blobs, 11, payloads[10:]...)
+	list, err := Deps{Broker: b, Archive: blobs, Young: true}.Recover(ctx, func(int) uint64 { return 0 })
+	if err != nil {
+		t.Fatalf("%v, %v", list, err)
+	}
+	st, err := b.StatusOf(ctx, stream.Ingest, 0)
+	if err != nil || st.FirstSeq != 11 || st.LastSeq != 30 {
+		t.Fatalf("INGEST holds %d to %d, %v", st.FirstSeq, st.LastSeq, err)
+	}
+	for root := uint64(11); root <= 30; root++ {
+		if raw, _, err := b.ReadRoot(ctx, 0, root); err != nil || !bytes.Equal(raw, payloads[root-1]) {
+			t.Fatalf("root %d: %v", root, err)
+		}
 	}
 }

@@ -59,6 +59,7 @@ func (d Deps) OpenShadow(ctx context.Context, name string, r Request, maxBytes i
 	if s.filter, err = s.Plan.Filter(); err != nil {
 		return nil, err
 	}
+	s.filter = s.filter.without(d.Gone)
 	return s, s.provision(ctx, maxBytes)
 }
 
@@ -76,6 +77,7 @@ func (d Deps) Find(ctx context.Context, name string) (*Shadow, error) {
 		return nil, err
 	}
 	s.filter, err = s.Plan.Filter()
+	s.filter = s.filter.without(d.Gone)
 	return s, err
 }
 
@@ -323,7 +325,7 @@ func (s *Shadow) publish(ctx context.Context, part Part, speed *pace) error {
 		if end >= part.To {
 			return moved, nil
 		}
-		src, err := openSource(ctx, s.deps.Broker, s.deps.Archive, stream.Ingest, part.Partition)
+		src, err := s.deps.openSource(ctx, stream.Ingest, part.Partition)
 		if err != nil {
 			return moved, err
 		}

@@ -15,6 +15,7 @@ import (
 type source struct {
 	broker    *stream.Broker
 	blobs     stream.Blobs // nil = there is no archive
+	deps      Deps
 	of        stream.LogName
 	partition int
 	segments  []archive.Segment
@@ -22,16 +23,16 @@ type source struct {
 	log       stream.LogStatus
 }
 
-func openSource(ctx context.Context, b *stream.Broker, blobs stream.Blobs, log stream.LogName, partition int) (*source, error) {
-	s := &source{broker: b, blobs: blobs, of: log, partition: partition}
+func (d Deps) openSource(ctx context.Context, log stream.LogName, partition int) (*source, error) {
+	s := &source{broker: d.Broker, blobs: d.Archive, deps: d, of: log, partition: partition}
 	var err error
-	if s.log, err = b.StatusOf(ctx, log, partition); err != nil {
+	if s.log, err = s.broker.StatusOf(ctx, log, partition); err != nil {
 		return nil, err
 	}
-	if blobs == nil {
+	if s.blobs == nil {
 		return s, nil
 	}
-	if s.segments, err = archive.Segments(ctx, blobs, log, partition); err != nil {
+	if s.segments, err = archive.Segments(ctx, s.blobs, log, partition); err != nil {
 		return nil, err
 	}
 	for _, g := range s.segments {
@@ -123,7 +124,11 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 	for next := first; next <= last; {
 		g, ok := s.segment(next)
 		if !ok {
-			return s.eachOfLog(ctx, next, last, take)
+			read, err := s.eachOfLog(ctx, next, last, take)
+			if next = read + 1; err == nil || !s.moved(ctx, next, err) {
+				return err
+			}
+			continue // archived and truncated since the look at the archive
 		}
 		data, err := s.blobs.Get(ctx, g.Name)
 		if err != nil {
@@ -133,9 +138,13 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 		if err != nil {
 			return fmt.Errorf("read segment %s: %w", g.Name, err)
 		}
+		r.Unseal(s.deps.Keys)
 		for ; next <= min(last, g.Last); next++ {
 			m, err := r.Read(ctx, next)
 			if err == nil {
+				if s.deps.Erased != nil {
+					s.deps.Erased.Add(int64(m.Erased))
+				}
 				err = take(m)
 			}
 			if err != nil {
@@ -148,12 +157,33 @@ func (s *source) each(ctx context.Context, first, last uint64, take func(archive
 	return nil
 }
 
-func (s *source) eachOfLog(ctx context.Context, first, last uint64, take func(archive.Message) error) error {
-	if s.log.Messages == 0 || s.log.FirstSeq > first || s.log.LastSeq < last {
-		return fmt.Errorf("%w: %s, root %d; the log holds %d to %d, the archive ends at %d", errMissing, s.name(), first, s.log.FirstSeq, s.log.LastSeq, s.archived)
+// moved looks at the archive again when the log does not hold a root any more.
+func (s *source) moved(ctx context.Context, root uint64, err error) bool {
+	var h *stream.HaltError
+	if !errors.Is(err, errMissing) && !errors.As(err, &h) || s.blobs == nil {
+		return false
 	}
-	return s.broker.Follow(ctx, s.of, s.partition, first-1, func(m stream.Message) (bool, error) {
+	again, err := s.deps.openSource(ctx, s.of, s.partition)
+	if err != nil {
+		return false
+	}
+	*s = *again
+	_, ok := s.segment(root)
+	return ok
+}
+
+// eachOfLog answers with the last root that was taken.
+func (s *source) eachOfLog(ctx context.Context, first, last uint64, take func(archive.Message) error) (uint64, error) {
+	read := first - 1
+	if s.log.Messages == 0 || s.log.FirstSeq > first || s.log.LastSeq < last {
+		return read, fmt.Errorf("%w: %s, root %d; the log holds %d to %d, the archive ends at %d", errMissing, s.name(), first, s.log.FirstSeq, s.log.LastSeq, s.archived)
+	}
+	err := s.broker.Follow(ctx, s.of, s.partition, first-1, func(m stream.Message) (bool, error) {
 		err := take(archive.Message{Root: m.To, At: m.At, Payload: m.Payload})
+		if err == nil {
+			read = m.To
+		}
 		return m.To >= last, err
 	})
+	return read, err
 }

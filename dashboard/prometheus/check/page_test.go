@@ -26,6 +26,8 @@ var about = []struct{ prefix, title, text string }{
 	{"deliverer", "deliverer", "ALERTS to webhooks and DELIVERIES."},
 	{"projector", "projector", "Every log to Postgres."},
 	{"archiver", "archiver", "INGEST and DELIVERIES to the object store."},
+	{"janitor", "janitor", "Truncates the logs behind their readers; part of the archiver."},
+	{"retention", "retention", "Deletes what is older than its tenant's retention; part of the archiver."},
 	{"drain", "drain", "What the edge spilled while the origin was away, into INGEST."},
 	{"lag", "lag", "How far each reader of a log is behind it, seen from outside by the monitor in the gateway's process."},
 	{"log", "log", "The logs in the broker, seen by the monitor."},

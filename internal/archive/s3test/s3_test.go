@@ -26,6 +26,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/internal/archive"
 	"github.com/edgepulse/edgepulse/internal/archive/blobtest"
+	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -62,6 +63,13 @@ func TestS3(t *testing.T) {
 		if err != nil || len(names) != objects || names[0] != "n/00000" || names[objects-1] != fmt.Sprintf("n/%05d", objects-1) {
 			t.Errorf("%d names, %v", len(names), err)
 		}
+	})
+	t.Run("sealed segments by ranged reads", func(t *testing.T) {
+		b, err := archive.Open(t.Context(), fmt.Sprintf("%s/%s/sealed?%s", to.base, run, to.query), to.creds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealedSegments(t, b)
 	})
 	t.Run("wrong keys say so and are not repeated", func(t *testing.T) {
 		wrong := to.creds
@@ -136,4 +144,66 @@ func gateway(t *testing.T, creds archive.Credentials) (addr string) {
 		}
 	})
 	return addr
+}
+
+// oneKey is the data key of the only tenant.
+type oneKey struct{ destroyed bool }
+
+func (k *oneKey) SealingKey(context.Context, schemas.ID) (archive.DataKey, error) {
+	return archive.DataKey{ID: schemas.ID{5}, Key: [32]byte{6}}, nil
+}
+
+func (k *oneKey) OpeningKey(context.Context, schemas.ID) (archive.DataKey, error) {
+	if k.destroyed {
+		return archive.DataKey{}, archive.ErrErased
+	}
+	return k.SealingKey(context.Background(), schemas.Nil)
+}
+
+// sealedSegments writes a sealed segment and reads each message by ranges, before
+// and after its tenant's key is destroyed.
+func sealedSegments(t *testing.T, b stream.Blobs) {
+	keys := &oneKey{}
+	w, err := archive.NewWriter(stream.Ingest, 0, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var payloads [][]byte
+	for i := range 20 {
+		entry, err := (&schemas.Entry{Kind: &schemas.Entry_Batch{Batch: &schemas.Batch{TenantId: make([]byte, 15), RequestId: fmt.Sprint(i)}}}).MarshalVT()
+		if i%2 == 0 {
+			tenant := schemas.ID{1, byte(i)}
+			entry, err = (&schemas.Entry{Kind: &schemas.Entry_Batch{Batch: &schemas.Batch{TenantId: tenant[:], RequestId: fmt.Sprint(i)}}}).MarshalVT()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		group, err := (&schemas.Group{Entries: [][]byte{entry}}).MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		payloads = append(payloads, group)
+		if err := w.Add(t.Context(), archive.Message{Root: uint64(i + 1), At: time.Unix(int64(i), 0), Payload: group}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, info, err := w.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Create(t.Context(), info.Name, data); err != nil {
+		t.Fatal(err)
+	}
+	for _, destroyed := range []bool{false, true} {
+		keys.destroyed = destroyed
+		for i, want := range payloads {
+			m, err := archive.ReadRoot(t.Context(), b, keys, stream.Ingest, 0, uint64(i+1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if erased := destroyed && i%2 == 0; erased != (m.Erased == 1) || erased == (string(m.Payload) == string(want)) {
+				t.Errorf("root %d, key destroyed %v: %d entries erased, %x", i+1, destroyed, m.Erased, m.Payload)
+			}
+		}
+	}
 }

@@ -15,7 +15,7 @@ locals {
     alerter    = { group = "fold", db = [], secrets = {} }
     deliverer  = { group = "deliverer", db = ["writer"], secrets = { EDGEPULSE_SECRET_KEY = "secret-key" } }
     projector  = { group = "projector", db = ["writer"], secrets = {} }
-    archiver   = { group = "archiver", db = ["writer"], secrets = {} }
+    archiver   = { group = "archiver", db = ["writer"], secrets = { EDGEPULSE_SECRET_KEY = "secret-key" } }
   }
   folds = [for s, v in local.stages : s if v.group == "fold"]
 

@@ -1,0 +1,27 @@
+package featurizer
+
+import "github.com/edgepulse/edgepulse/schemas"
+
+// forget drops metrics of a deleted tenant: those named, or all. What waits for a
+// deadline of theirs finds nothing.
+func (f *Fold) forget(of []byte, d *schemas.TenantDeleted) {
+	tenant, err := schemas.IDFrom(of)
+	if err != nil {
+		return
+	}
+	drop := func(id schemas.ID) {
+		if m, ok := f.metrics.Get(id); ok && m.tenant == tenant {
+			f.metrics.Delete(id)
+		}
+	}
+	if len(d.MetricIds) == 0 {
+		for _, id := range f.metrics.Keys() {
+			drop(id)
+		}
+	}
+	for _, raw := range d.MetricIds {
+		if id, err := schemas.IDFrom(raw); err == nil {
+			drop(id)
+		}
+	}
+}
