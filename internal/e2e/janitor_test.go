@@ -23,7 +23,7 @@ func TestJanitor(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer cancel()
-	w := begin(t, ctx, dose{seed: *seedFlag, owners: 1, points: 8000, devices: 12, kills: 8, stops: 3, brokerKills: 1, lostAcks: 0.1,
+	w := begin(t, ctx, dose{seed: *seedFlag, owners: 1, points: 3000, devices: 12, kills: 4, stops: 1, brokerKills: 1, lostAcks: 0.1,
 		janitor: true, stall: 60 * time.Second})
 	var truths [partitions]*truth
 	check(t, w, w.equivalence(ctx, &truths))

@@ -80,7 +80,7 @@ func (w *world) usageOfArchive(ctx context.Context) (map[string]api.Used, error)
 			}
 			return nil
 		}
-		err := eachArchived(ctx, blobs, stream.Ingest, p, func(root uint64, data []byte) error {
+		err := eachArchived(ctx, blobs, w.keys, stream.Ingest, p, func(root uint64, data []byte) error {
 			g := &schemas.Group{}
 			if err := proto.Unmarshal(data, g); err != nil {
 				return err
@@ -103,7 +103,7 @@ func (w *world) usageOfArchive(ctx context.Context) (map[string]api.Used, error)
 		if err != nil {
 			return nil, err
 		}
-		err = eachArchived(ctx, blobs, stream.Deliveries, p, func(_ uint64, data []byte) error {
+		err = eachArchived(ctx, blobs, w.keys, stream.Deliveries, p, func(_ uint64, data []byte) error {
 			c := &schemas.Commit{}
 			if err := proto.Unmarshal(data, c); err != nil {
 				return err
@@ -160,7 +160,7 @@ func usedBy(b *schemas.Batch, known map[identity]bool) (u api.Used, err error) {
 }
 
 // eachArchived reads every message of a log's partition once, by root.
-func eachArchived(ctx context.Context, blobs stream.Blobs, log stream.LogName, p int, each func(root uint64, data []byte) error) error {
+func eachArchived(ctx context.Context, blobs stream.Blobs, keys archive.Keys, log stream.LogName, p int, each func(root uint64, data []byte) error) error {
 	segments, err := archive.Segments(ctx, blobs, log, p)
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func eachArchived(ctx context.Context, blobs stream.Blobs, log stream.LogName, p
 			return fmt.Errorf("%s: nothing between root %d and %d", s.Name, next, s.First)
 		}
 		for ; next <= s.Last; next++ { // segments of two archivers may overlap
-			m, err := r.Read(ctx, next)
+			m, err := r.Unseal(keys).Read(ctx, next)
 			if err != nil {
 				return err
 			}
