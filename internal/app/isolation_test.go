@@ -52,6 +52,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 		for _, c := range append(callers, caller{"a key without the scope", b.without(o.Scope), 403}) {
 			p.probe(o, c.name, target, c.key, bodies[o.Name()], c.want)
 		}
+		p.probe(o, "the owner's token", target, "", bodies[o.Name()], http.StatusUnauthorized, "Authorization", "Bearer "+ownerToken)
 		p.foreign(o, all, cookie)
 	}
 	then, now := strings.Split(before, "\n"), strings.Split(b.everything(), "\n")
