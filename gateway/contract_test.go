@@ -1,18 +1,25 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/contract"
 )
 
 // Every route of the mux is in the contract with its scope, and the other way round.
 func TestRoutesAreThoseOfTheContract(t *testing.T) {
-	b := newBench(t, func(_ *Config, d *Deps) {
+	b := newBench(t, func(c *Config, d *Deps) {
+		c.OwnerTokenHash = strings.Repeat("00", sha256.Size)
+		d.Accounts, d.Owner = struct{ Accounts }{}, struct{ Owner }{} // for their routes
 		for _, method := range []string{"GET", "POST"} {
 			d.Routes = append(d.Routes, Route{Pattern: method + " /demo/inbox", Handler: http.NotFoundHandler()})
 		}
@@ -60,6 +67,38 @@ func differences(served map[string]string, c *contract.Contract) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Every code that the gateway can answer with is among those of the document.
+func TestProblemCodesAreDocumented(t *testing.T) {
+	doc, err := readDocument(schemas.OpenAPI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, code := range doc.at("components", "schemas", "Problem", "properties", "code", "enum").items() {
+		documented[code.text()] = true
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := regexp.MustCompile(`(?:newProblem|limited)\([^"\n]*, "([a-z_]+)"`)
+	found := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range made.FindAllStringSubmatch(string(text), -1) {
+			if found++; !documented[m[1]] {
+				t.Errorf("%s: the code %s is not documented", f, m[1])
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d codes found", found)
+	}
 }
 
 // The document is served as it is written, and as a page under a policy that runs nothing.

@@ -65,6 +65,7 @@ const (
 	ScopeBackfill = "backfill" // with ingest: any past ts
 	ScopeRead     = "read"
 	ScopeAdmin    = "admin" // rules, webhooks, clock; includes read
+	ScopeOwner    = "owner" // of the owner's token only: no key has it
 )
 
 // Clock tells the time of receipt, in microseconds.

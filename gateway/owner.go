@@ -39,7 +39,10 @@ func (s *Server) ownerRoutes(mux *http.ServeMux) {
 	if s.deps.Owner == nil || len(want) != sha256.Size || err != nil {
 		return
 	}
-	with := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, s.owned(want, h)) }
+	with := func(pattern string, h http.HandlerFunc) {
+		s.table = append(s.table, Route{Pattern: pattern, Scope: ScopeOwner, Handler: h})
+		mux.Handle(pattern, s.owned(want, h))
+	}
 	with("GET /v1/owner/tenants", s.handleOwnerTenants)
 	with("POST /v1/owner/tenants", s.handleOwnerCreateTenant)
 	with("PATCH /v1/owner/tenants/{id}", s.handleOwnerPatchTenant)

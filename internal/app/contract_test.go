@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -75,9 +76,12 @@ func newAPIBench(t *testing.T) *apiBench {
 		t.Fatal(err)
 	}
 	cfg := gateway.DefaultConfig()
+	sum := sha256.Sum256([]byte(ownerToken))
+	cfg.OwnerTokenHash = hex.EncodeToString(sum[:])
 	cfg.Addr, cfg.Partitions, cfg.Pepper, cfg.Clock, cfg.WebhookAllow, cfg.EdgeSecrets = "", livePartitions, string(b.db.Config.Pepper), "sim", allow, edgeSecretHex
 	srv, err := gateway.New(cfg, gateway.Deps{Log: ingestLog{l.broker}, Keys: keys{b.db.Store}, Live: l.broker, Clock: gateway.NewSimClock(us(3600)),
 		Queries: queries{s: b.db.Store, tracer: &Tracer{Store: b.db.Store, Broker: l.broker}, probe: probe}, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
+		Usage: b.db.Store, Accounts: accounts{b.db.Store}, Owner: owner{b.db.Store, l.broker},
 		Ready:  map[string]gateway.Check{"database": b.db.Ping},
 		Routes: []gateway.Route{{Pattern: "POST /demo/inbox", Handler: http.HandlerFunc(b.inbox.Receive)}, {Pattern: "GET /demo/inbox", Handler: http.HandlerFunc(b.inbox.List)}}})
 	if err != nil {
@@ -146,11 +150,28 @@ func (b *apiBench) fill(target string) {
 		}
 		b.ids[path] = made.ID
 	}
+	var made api.Key
+	if r := b.do(http.MethodPost, "/v1/keys", b.key, `{"name":"the secret key","scopes":["ingest"],"device_pattern":"press-*"}`); r.Code != http.StatusCreated ||
+		json.Unmarshal(r.Body.Bytes(), &made) != nil || r.Header().Get("Location") != "/v1/keys/"+made.ID {
+		b.t.Fatal(r.Code, r.Body, r.Header())
+	}
+	b.ids["/v1/keys"], b.ids["/v1/owner/tenants"], b.ids["/v1/owner/plans"] = made.ID, w.tenant.String(), "the-secret-plan"
+	if r := b.own(http.MethodPut, "/v1/owner/plans/the-secret-plan", `{"points_per_month":1000000,"requests_per_second":100000}`); r.Code != http.StatusOK {
+		b.t.Fatal(r.Code, r.Body)
+	}
+	if r := b.own(http.MethodPatch, "/v1/owner/tenants/"+w.tenant.String(), `{"plan":"the-secret-plan"}`); r.Code != http.StatusOK {
+		b.t.Fatal(r.Code, r.Body)
+	}
 	endpoint := mustParse(b.ids["/v1/webhooks"])
 	event := schemas.EventID(alert, 0)
 	id := schemas.WebhookID(event, endpoint)
 	w.project(stream.Deliveries, 1, &schemas.Entry{Kind: &schemas.Entry_Delivery{Delivery: &schemas.Delivery{Kind: schemas.DeliveryKind_DELIVERY_KIND_ATTEMPTED, TenantId: w.tenant[:],
 		EndpointId: endpoint[:], WebhookId: id[:], EventId: event[:], Attempt: 1, At: us(50), Outcome: schemas.DeliveryOutcome_DELIVERY_OUTCOME_DELIVERED, Status: 204}}})
+}
+
+// own is do by the owner.
+func (b *apiBench) own(method, target, body string) *httptest.ResponseRecorder {
+	return b.do(method, target, "", body, "Authorization", "Bearer "+ownerToken)
 }
 
 func mustParse(s string) schemas.ID {
@@ -207,17 +228,23 @@ func (b *apiBench) target(o contract.Operation) string {
 
 // bodies of the operations that take one.
 var bodies = map[string]string{
-	"POST /v1/ingest":               `{"device_external_id":"press-1","metrics":[{"name":"temperature","ts":"2026-11-01T12:30:00Z","value":1}]}`,
-	"POST /v1/alert-rules":          `{"name":"another"}`,
-	"PATCH /v1/alert-rules/{id}":    `{"min_score":0.5,"for":null}`,
-	"POST /v1/silences":             `{"starts_at":"2026-11-01T00:00:00Z","ends_at":"2026-11-02T00:00:00Z"}`,
-	"PATCH /v1/silences/{id}":       `{"comment":"changed"}`,
-	"POST /v1/webhooks":             `{"url":"https://example.com/hook"}`,
-	"PATCH /v1/webhooks/{id}":       `{"min_severity":"warning"}`,
-	"PATCH /v1/metrics/{id}":        `{"settings":{"display_unit":"K","expected_interval_seconds":10,"direction":"up","min_abs_deviation":0.5,"enabled":null}}`,
-	"POST /v1/clock":                `{"now":"2026-11-01T13:00:01Z"}`,
-	"POST /v1/webhooks/{id}/test":   "",
-	"POST /v1/webhooks/{id}/rotate": "",
+	"POST /v1/ingest":                  `{"device_external_id":"press-1","metrics":[{"name":"temperature","ts":"2026-11-01T12:30:00Z","value":1}]}`,
+	"POST /v1/alert-rules":             `{"name":"another"}`,
+	"PATCH /v1/alert-rules/{id}":       `{"min_score":0.5,"for":null}`,
+	"POST /v1/silences":                `{"starts_at":"2026-11-01T00:00:00Z","ends_at":"2026-11-02T00:00:00Z"}`,
+	"PATCH /v1/silences/{id}":          `{"comment":"changed"}`,
+	"POST /v1/webhooks":                `{"url":"https://example.com/hook"}`,
+	"PATCH /v1/webhooks/{id}":          `{"min_severity":"warning"}`,
+	"PATCH /v1/metrics/{id}":           `{"settings":{"display_unit":"K","expected_interval_seconds":10,"direction":"up","min_abs_deviation":0.5,"enabled":null}}`,
+	"POST /v1/clock":                   `{"now":"2026-11-01T13:00:01Z"}`,
+	"POST /v1/webhooks/{id}/test":      "",
+	"POST /v1/webhooks/{id}/rotate":    "",
+	"POST /v1/keys":                    `{"name":"another","scopes":["ingest","read"],"device_pattern":"hall7-*","env":"dev","expires_at":"2100-01-01T00:00:00Z"}`,
+	"POST /v1/keys/{id}/rotate":        `{"overlap":"1h"}`,
+	"POST /v1/owner/tenants":           `{"name":"acme","plan":"default"}`,
+	"PATCH /v1/owner/tenants/{id}":     `{"disabled":false}`,
+	"POST /v1/owner/tenants/{id}/keys": `{"name":"first","scopes":["ingest","read","admin"]}`,
+	"PUT /v1/owner/plans/{name}":       `{"points_per_month":1000000,"requests_per_second":100000,"max_rules":null,"retention_days":30}`,
 }
 
 // Every operation of the contract answers with each success that it documents.
@@ -247,6 +274,16 @@ func TestEveryOperationKeepsTheContract(t *testing.T) {
 	for _, target := range []string{"/v1/metrics?summary=true", "/v1/alerts?state=open", "/v1/silences?active=true", "/v1/batches?only=rejected", "/v1/anomalies?min_severity=info&label=spike", "/v1/overview?hours=1"} {
 		b.want(http.StatusOK, http.MethodGet, target, "")
 	}
+	for _, query := range []string{"", "?format=csv", "?from=2026-10-01&to=2026-11-30", "?from=2026-10-01&to=2026-11-30&format=csv"} {
+		b.want(http.StatusOK, http.MethodGet, "/v1/usage"+query, "")
+		if r := b.own(http.MethodGet, "/v1/owner/usage"+query, ""); r.Code != http.StatusOK {
+			t.Error(query, r.Code, r.Body)
+		}
+	}
+	if r := b.own(http.MethodGet, "/v1/owner/audit?limit=1&tenant_id="+b.w.tenant.String(), ""); r.Code != http.StatusOK || !strings.Contains(r.Body.String(), "next_cursor") {
+		t.Error(r.Code, r.Body)
+	}
+	b.want(http.StatusCreated, http.MethodPost, "/v1/keys/"+b.ids["/v1/keys"]+"/rotate", "")
 	for _, o := range last {
 		b.succeed(o)
 	}
@@ -283,6 +320,10 @@ func (b *apiBench) succeed(o contract.Operation) {
 			r = b.do(o.Method, o.Path, b.newKey(b.w.tenant, time.Now().Add(time.Hour), store.ScopeRead), "")
 		}
 	default:
+		if o.Scope == gateway.ScopeOwner {
+			r = b.own(o.Method, b.target(o), bodies[o.Name()])
+			break
+		}
 		key := b.key
 		if o.Scope == "" {
 			key = ""

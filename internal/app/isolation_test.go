@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edgepulse/edgepulse/gateway"
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/apikey"
@@ -44,9 +45,14 @@ func TestTenantsAreIsolated(t *testing.T) {
 			continue
 		}
 		target := b.target(o)
+		if o.Scope == gateway.ScopeOwner {
+			p.notTheOwner(o, append(callers, caller{"the tenant itself", b.key, 0}, caller{"another tenant", all, 0}, caller{"no token of an owner", ownerToken + "x", 0}), cookie)
+			continue
+		}
 		for _, c := range append(callers, caller{"a key without the scope", b.without(o.Scope), 403}) {
 			p.probe(o, c.name, target, c.key, bodies[o.Name()], c.want)
 		}
+		p.probe(o, "the owner's token", target, "", bodies[o.Name()], http.StatusUnauthorized, "Authorization", "Bearer "+ownerToken)
 		p.foreign(o, all, cookie)
 	}
 	then, now := strings.Split(before, "\n"), strings.Split(b.everything(), "\n")
@@ -138,12 +144,27 @@ func (p *prober) foreign(o contract.Operation, key, cookie string) {
 	}
 }
 
+// notTheOwner asks for what is the owner's: by a session, and with keys in either header.
+func (p *prober) notTheOwner(o contract.Operation, callers []caller, cookie string) {
+	p.t.Helper()
+	target, body := p.target(o), bodies[o.Name()]
+	for _, c := range callers {
+		p.probe(o, c.name, target, c.key, body, http.StatusUnauthorized)
+		p.probe(o, c.name+", as bearer", target, "", body, http.StatusUnauthorized, "Authorization", "Bearer "+c.key)
+	}
+	p.probe(o, "the owner's token as a key", target, ownerToken, body, http.StatusUnauthorized)
+	p.probe(o, "a session", target, "", body, http.StatusUnauthorized, "Cookie", strings.Split(cookie, ";")[0], "X-EdgePulse-Request", "1")
+}
+
 // unknown puts an id in the place of the tenant's that nobody has.
 func (p *prober) unknown(target string) string {
 	for _, id := range p.ids {
 		other := schemas.NewID().String()
-		if len(id) == 64 {
+		switch len(id) {
+		case 64:
 			other = strings.Repeat("0", 64)
+		case 12:
+			other = "aaaaaaaaaaaa"
 		}
 		target = strings.ReplaceAll(target, id, other)
 	}
@@ -173,7 +194,7 @@ func indifferent(r *httptest.ResponseRecorder) string {
 func (b *apiBench) everything() string {
 	var out strings.Builder
 	for _, o := range b.c.Operations() {
-		if o.Method != http.MethodGet || o.Scope != store.ScopeRead || o.Path == "/v1/live" || o.Path == "/v1/session" || o.Path == "/v1/overview" ||
+		if o.Method != http.MethodGet || o.Scope != store.ScopeRead && o.Path != "/v1/keys/{id}" || o.Path == "/v1/live" || o.Path == "/v1/session" || o.Path == "/v1/overview" ||
 			strings.HasSuffix(o.Path, "/trace") { // it shows what the log holds at a root, which the bench has not written
 			continue
 		}
@@ -193,7 +214,7 @@ func (b *apiBench) marks(everything string) []string {
 	for _, id := range b.ids {
 		out = append(out, id)
 	}
-	for _, name := range []string{"press-1", "the secret rule", "the secret silence", "the secret hook", "far above"} {
+	for _, name := range []string{"press-1", "the secret rule", "the secret silence", "the secret hook", "the secret key", "the-secret-plan", "far above"} {
 		if strings.Contains(everything, name) {
 			out = append(out, name)
 		}
