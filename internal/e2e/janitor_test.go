@@ -18,6 +18,7 @@ import (
 // killed: what is left, the archive and the rows are those of the recomputation.
 // Then a stage stands still: nothing it needs goes, and it is named.
 func TestJanitor(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}

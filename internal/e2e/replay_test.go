@@ -20,6 +20,7 @@ import (
 // an operator has: into shadows (interrupted, filtered, from snapshots), into the
 // live logs, with folds that break the rules, and into a broker that lost all.
 func TestReplay(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if testing.Short() {
 		t.Skip("starts many processes")
 	}

@@ -124,7 +124,7 @@ const oneRow = `DO $$ DECLARE cols text; vals text; BEGIN
 	    WHEN data_type = 'bytea' THEN quote_literal('x') WHEN data_type = 'boolean' THEN 'false' WHEN data_type IN ('jsonb', 'ARRAY') THEN quote_literal('{}')
 	    WHEN data_type IN ('text', 'name') THEN quote_literal('default') ELSE '1' END, ',')
 	  INTO cols, vals FROM information_schema.columns
-	  WHERE table_schema = 'public' AND table_name = '%[1]s' AND (is_nullable = 'NO' OR column_name = 'tenant_id');
+	  WHERE table_schema = 'public' AND table_name = '%[1]s' AND (is_nullable = 'NO' OR column_name IN ('tenant_id', 'wrapped'));
 	EXECUTE format('INSERT INTO %%I (%%s) VALUES (%%s)', '%[1]s', cols, vals);
 END $$`
 
