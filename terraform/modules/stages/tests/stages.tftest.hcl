@@ -129,7 +129,7 @@ run "in_r2" {
     error_message = "The archive's address."
   }
   assert {
-    condition     = toset([for s in jsondecode(aws_ecs_task_definition.stage["archiver-0"].container_definitions)[1].secrets : s.name]) == toset(["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"])
+    condition     = toset([for s in jsondecode(aws_ecs_task_definition.stage["archiver-0"].container_definitions)[1].secrets : s.name]) == toset(["EDGEPULSE_SECRET_KEY", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"])
     error_message = "The archiver's secrets."
   }
 }
