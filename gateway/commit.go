@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 var (
@@ -75,9 +76,9 @@ func (c *committer) close() {
 func (c *committer) run() {
 	defer close(c.done)
 	defer c.timer.Stop()
-	var wrote time.Time
+	pace := stream.Pace{Shortest: c.cfg.GroupEvery}
 	for {
-		c.pause(wrote.Add(c.cfg.GroupEvery))
+		c.pause(pace.Due())
 		c.mu.Lock()
 		group := c.queue.gather(c.cfg.GroupBytes, c.cfg.MaxPoints, func(s *submission) { s.done <- outcome{err: errGone} })
 		ended := c.closed && len(group) == 0 && c.queue.empty()
@@ -85,8 +86,9 @@ func (c *committer) run() {
 		c.mu.Unlock()
 		switch {
 		case len(group) > 0:
-			wrote = time.Now()
+			began := time.Now()
 			c.write(group)
+			pace.Wrote(began, time.Since(began))
 		case ended:
 			return
 		case !again:

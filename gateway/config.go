@@ -32,7 +32,7 @@ type Config struct {
 	MaxRatio     int64         `help:"Largest ratio of inflated to wire bytes." default:"50" env:"EDGEPULSE_MAX_RATIO"`
 	MaxPoints    int           `help:"Most points of a request, and of one gathered group." default:"5000" env:"EDGEPULSE_MAX_POINTS"`
 	GroupBytes   int           `help:"Size at which a gathered group closes, bytes." default:"524288" env:"EDGEPULSE_GROUP_BYTES"`
-	GroupEvery   time.Duration `help:"Shortest time between two groups of a partition: under load they grow in place of coming more often. One after a pause goes at once." default:"5ms" env:"EDGEPULSE_GROUP_EVERY"`
+	GroupEvery   time.Duration `help:"Shortest time between two groups of a partition: under load they grow in place of coming more often. One after a pause goes at once; where writing is slow, the distance grows up to four times." default:"5ms" env:"EDGEPULSE_GROUP_EVERY"`
 	Inflight     int64         `help:"Bytes of requests in work at one time; beyond it 503." default:"67108864" env:"EDGEPULSE_INFLIGHT_BYTES"`
 	TenantShare  int64         `help:"Bytes of requests of one tenant in work at one time; beyond it 429." default:"16777216" env:"EDGEPULSE_TENANT_INFLIGHT_BYTES"`
 	IdempotencyN int           `help:"Idempotency keys remembered (best effort; the normaliser is authoritative)." default:"50000" env:"EDGEPULSE_IDEMPOTENCY_KEYS"`

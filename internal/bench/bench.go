@@ -83,8 +83,11 @@ type Report struct {
 	RowBytes     float64            `json:"postgres_bytes_per_point"` // of datapoints alone
 	ArchiveBytes float64            `json:"archive_bytes_per_point"`
 	RSS          map[string]float64 `json:"resident_mb"`
-	Flood        *Flood             `json:"flood,omitempty"`
-	Watched      []Moment           `json:"watched,omitempty"`
+	AckBySecond  []Quantiles        `json:"ack_ms_by_second,omitempty"`
+	// ScoreBySecond is by the second in which the score was seen.
+	ScoreBySecond []Quantiles `json:"ingest_to_score_ms_by_second,omitempty"`
+	Flood         *Flood      `json:"flood,omitempty"`
+	Watched       []Moment    `json:"watched,omitempty"`
 }
 
 // Run measures one scenario with the given binary.
@@ -115,7 +118,7 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	}
 	fctx, endFollow := context.WithCancel(ctx)
 	defer endFollow()
-	scores := newLatencies()
+	scores := newTimeline(time.Now())
 	var evaluations atomic.Int64
 	var following sync.WaitGroup
 	for p := range c.broker.Partitions() {
@@ -144,6 +147,10 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	r.Evaluations = evaluations.Load()
 	r.PointsPerSec, r.EvalsPerSec = float64(r.PointsSent)/r.TotalSeconds, float64(r.Evaluations)/r.TotalSeconds
 	r.Ack, r.Score = ack.quantiles(), scores.quantiles()
+	r.ScoreBySecond = scores.bySecond()
+	if len(loads) == 1 {
+		r.AckBySecond = loads[0].ack.bySecond()
+	}
 	for name, t := range after {
 		r.CPU[name] = (t - before[name]).Seconds() * 1e6 / float64(max(r.PointsSent, 1))
 	}

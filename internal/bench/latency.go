@@ -3,6 +3,7 @@ package bench
 import (
 	"math"
 	"sync"
+	"time"
 )
 
 // latencies is a histogram with bounds 2 % apart.
@@ -11,6 +12,16 @@ type latencies struct {
 	counts map[int]int64
 	n      int64
 	max    float64
+
+	began   time.Time
+	seconds []*latencies // since began, when it is a timeline
+}
+
+// newTimeline also keeps every second for itself: a tail is one bad second or all of them.
+func newTimeline(began time.Time) *latencies {
+	l := newLatencies()
+	l.began = began
+	return l
 }
 
 // Quantiles in milliseconds.
@@ -27,10 +38,33 @@ func newLatencies() *latencies { return &latencies{counts: map[int]int64{}} }
 func (l *latencies) add(ms float64) {
 	b := int(math.Round(math.Log(math.Max(ms, 1e-3)) / math.Log(1.02)))
 	l.mu.Lock()
-	l.counts[b]++
+	defer l.mu.Unlock()
+	l.count(b, ms)
+	if l.began.IsZero() {
+		return
+	}
+	second := max(0, int(time.Since(l.began)/time.Second))
+	for len(l.seconds) <= second {
+		l.seconds = append(l.seconds, newLatencies())
+	}
+	l.seconds[second].count(b, ms)
+}
+
+func (l *latencies) count(bucket int, ms float64) {
+	l.counts[bucket]++
 	l.n++
 	l.max = math.Max(l.max, ms)
-	l.mu.Unlock()
+}
+
+// bySecond is the timeline in Quantiles.
+func (l *latencies) bySecond() []Quantiles {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Quantiles
+	for _, s := range l.seconds {
+		out = append(out, s.quantiles())
+	}
+	return out
 }
 
 // merge adds what another one has counted.

@@ -32,6 +32,7 @@ func (l *load) run(ctx context.Context, progress func(string)) {
 	ctx, cancel := context.WithTimeout(ctx, l.s.Duration)
 	defer cancel()
 	l.start = time.Now()
+	l.ack.began = l.start
 	var wg sync.WaitGroup
 	for i := range l.s.Clients {
 		wg.Go(func() { l.client(ctx, i) })
