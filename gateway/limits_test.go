@@ -144,6 +144,23 @@ func TestRevocationActsWithinFiveSeconds(t *testing.T) {
 	}
 }
 
+// TestAProofIsOfOneSecret: that a secret was right counts only while the record
+// has the hash it was compared with.
+func TestAProofIsOfOneSecret(t *testing.T) {
+	b := newBench(t, nil)
+	key := b.keys.add(b.tenant, nil, ScopeIngest)
+	for range 2 { // the second finds the proof of the first
+		if w := <-b.send(key, oneMetric("d")); w.Code != http.StatusAccepted {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	b.keys.change(key, func(r *KeyRecord) { r.Hash = apikey.Hash([]byte("pepper"), []byte("another secret")) })
+	b.wall.advance(5 * time.Second)
+	if w := <-b.send(key, oneMetric("d")); w.Code != http.StatusUnauthorized {
+		t.Fatal("another secret's record", w.Code)
+	}
+}
+
 // TestKnownKeysOutliveAnAbsentStore: with the store away, known keys work for a
 // while; unknown ones are 503, not 401.
 func TestKnownKeysOutliveAnAbsentStore(t *testing.T) {

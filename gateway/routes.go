@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -111,11 +112,34 @@ func (s *Server) Routes() []Route { return s.table }
 // quiet routes are asked so often that their successes are told by metrics only.
 var quiet = map[string]bool{"/v1/ingest": true, "/v1/health": true, "/v1/ready": true, "/metrics": true, "ui": true, "/v1/live": true}
 
-type requestIDKey struct{}
+// about is what is known about a request; one value of its context holds all of it.
+type about struct {
+	id            string
+	key           KeyRecord
+	authenticated bool // then key is set
+}
+
+type aboutKey struct{}
+
+func aboutFrom(ctx context.Context) *about {
+	a, _ := ctx.Value(aboutKey{}).(*about)
+	return a
+}
 
 func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	if a := aboutFrom(ctx); a != nil {
+		return a.id
+	}
+	return ""
+}
+
+// safe headers of every answer. Handlers may Set others in their place, nobody appends to these.
+var safe = map[string][]string{
+	"X-Content-Type-Options":    {"nosniff"},
+	"Referrer-Policy":           {"no-referrer"},
+	"X-Frame-Options":           {"DENY"},
+	"Content-Security-Policy":   {"default-src 'none'; frame-ancestors 'none'"},
+	"Strict-Transport-Security": {"max-age=31536000"},
 }
 
 // envelope is what every request gets: an id, safe headers, an access line, a
@@ -128,16 +152,12 @@ func (s *Server) envelope(mux *http.ServeMux) http.Handler {
 		if through != nil {
 			id = through.claim.RequestID
 		}
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		r = r.WithContext(context.WithValue(r.Context(), aboutKey{}, &about{id: id}))
 		rec := &recorder{ResponseWriter: w}
 		h := rec.Header()
 		h.Set("X-Request-Id", id)
 		through.say(h, s.edge.wall)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Strict-Transport-Security", "max-age=31536000")
+		maps.Copy(h, safe)
 		route := "none"
 		defer func() {
 			if v := recover(); v != nil {
