@@ -29,7 +29,7 @@ type Stage struct {
 type RunnerConfig struct {
 	SnapshotEvery time.Duration `help:"Shortest time between snapshots of one partition." default:"5s" env:"EDGEPULSE_SNAPSHOT_EVERY"`
 	SnapshotLoad  float64       `help:"Share of one core that the snapshots of a process may take." default:"0.05" env:"EDGEPULSE_SNAPSHOT_LOAD"`
-	CommitEvery   time.Duration `help:"Shortest time between two commits of one partition: under load they grow in place of coming more often. One after a pause goes at once; where writing is slow, the distance grows up to four times." default:"20ms" env:"EDGEPULSE_COMMIT_EVERY"`
+	CommitEvery   time.Duration `help:"Shortest time between two commits of one partition: under load they grow in place of coming more often. One after a pause goes at once." default:"20ms" env:"EDGEPULSE_COMMIT_EVERY"`
 	Takeover      time.Duration `help:"How long work of a partition may lie undone before a process that stands by takes it over." default:"3s" env:"EDGEPULSE_TAKEOVER"`
 }
 
@@ -270,12 +270,11 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 	defer timer.Stop()
 	inFlight := false
 	wrote := time.Now()
-	pace := Pace{Shortest: p.cfg.CommitEvery}
 	paced := time.NewTimer(time.Hour)
 	defer paced.Stop()
 	for {
 		now := time.Now()
-		switch early := pace.Due().Sub(now); {
+		switch early := p.cfg.CommitEvery - now.Sub(wrote); {
 		case inFlight:
 		case early > 0 && !p.pending.full() && p.pending.due(now):
 			paced.Reset(early)
@@ -302,7 +301,6 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 			if err != nil {
 				return err
 			}
-			pace.Wrote(wrote, time.Since(wrote))
 		case err := <-snapped:
 			p.snapshotDone(err)
 		case err := <-readErr:

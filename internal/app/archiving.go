@@ -64,6 +64,9 @@ func startArchiver(ctx context.Context, a *App) (func(context.Context) error, er
 // artefactsEvery is how often models that wait in the database are looked for.
 const artefactsEvery = 2 * time.Second
 
+// artefactsRest is how long a batch of them is followed by none, in its own durations.
+const artefactsRest = 4
+
 // ArtefactName is where the object store has a model: by its content hash.
 func ArtefactName(version []byte) string { return fmt.Sprintf("models/%x", version) }
 
@@ -86,17 +89,27 @@ func (a *App) storeArtefacts(ctx context.Context) error {
 
 func (a *App) storePending(ctx context.Context) error {
 	for {
-		list, err := a.store.PendingArtefacts(ctx, 100)
+		begun := time.Now()
+		list, err := a.store.PendingArtefacts(ctx, 50)
 		if err != nil || len(list) == 0 {
 			return err
 		}
+		var stored [][]byte
+		var failed error
 		for _, m := range list {
-			if err := a.archive.Create(ctx, ArtefactName(m.Version), m.Data); err != nil && !errors.Is(err, stream.ErrBlobExists) {
-				return err
+			if failed = a.archive.Create(ctx, ArtefactName(m.Version), m.Data); failed != nil && !errors.Is(failed, stream.ErrBlobExists) {
+				break
 			}
-			if err := a.store.ArtefactStored(ctx, m.Version); err != nil {
-				return err
-			}
+			failed = nil
+			stored = append(stored, m.Version)
+		}
+		if err := errors.Join(failed, a.store.ArtefactsStored(ctx, stored)); err != nil {
+			return err
+		}
+		select { // metrics that began together have their models together, and nobody waits for them
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(artefactsRest * time.Since(begun)):
 		}
 	}
 }

@@ -149,7 +149,7 @@ func TestModelsInPages(t *testing.T) {
 	if len(got) != 5 || got[0].Version != "04ab" || got[4].Version != "00ab" || got[0].MetricName != "temperature" || got[0].Archived {
 		t.Fatalf("got %+v", got)
 	}
-	if err := db.ArtefactStored(t.Context(), []byte{3, 0xab}); err != nil {
+	if err := db.ArtefactsStored(t.Context(), [][]byte{{3, 0xab}}); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := db.Model(t.Context(), w.tenant, []byte{3, 0xab}); err != nil || !m.Archived || m.Rows != 256 || !m.TS.Equal(at(1)) {

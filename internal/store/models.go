@@ -38,10 +38,11 @@ func (s *Store) PendingArtefacts(ctx context.Context, limit int) ([]Artefact, er
 	return out, nil
 }
 
-// ArtefactStored drops the database's copy of an artefact that the object store has.
-func (s *Store) ArtefactStored(ctx context.Context, version []byte) error {
-	if _, err := s.writer.Exec(ctx, `UPDATE models SET artefact = NULL WHERE version = $1`, version); err != nil {
-		return fmt.Errorf("mark artefact stored: %w", err)
+// ArtefactsStored drops the database's copies of artefacts that the object store has.
+func (s *Store) ArtefactsStored(ctx context.Context, versions [][]byte) error {
+	// Said again although it is implied: the index is of those that wait.
+	if _, err := s.writer.Exec(ctx, `UPDATE models SET artefact = NULL WHERE version = ANY($1) AND artefact IS NOT NULL`, versions); err != nil {
+		return fmt.Errorf("mark artefacts stored: %w", err)
 	}
 	return nil
 }
