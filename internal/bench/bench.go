@@ -38,7 +38,8 @@ type Scenario struct {
 	Spikes int `json:"spikes"`
 	// Flood: nine tenants send this load, and in the second half a tenth one all it can.
 	Flood bool `json:"flood"`
-	// Watch: resident memory, logs and lags are looked at after a sixth, a half and all of the time.
+	// Watch: resident memory, logs and lags are looked at after every sixth of the time, and
+	// the logs keep a fifteenth of it.
 	Watch bool `json:"watch"`
 	// Partitions of the deployment; 0 = what `up` takes on this machine.
 	Partitions int `json:"partitions"`
@@ -102,7 +103,7 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	}
 	progress("starting processes")
 	s.Partitions = cmp.Or(s.Partitions, stream.PartitionsFor(runtime.NumCPU()))
-	c, err := startCluster(ctx, binary, dir, s.Partitions)
+	c, err := startCluster(ctx, binary, dir, s)
 	if err != nil {
 		return nil, err
 	}

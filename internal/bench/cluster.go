@@ -39,7 +39,7 @@ type child struct {
 	pprof string // address of its profiles
 }
 
-func startCluster(ctx context.Context, binary, dir string, partitions int) (c *cluster, err error) {
+func startCluster(ctx context.Context, binary, dir string, s Scenario) (c *cluster, err error) {
 	c = &cluster{dir: dir}
 	defer func() {
 		if err != nil {
@@ -78,13 +78,16 @@ func startCluster(ctx context.Context, binary, dir string, partitions int) (c *c
 	if c.key, _, err = c.store.CreateKey(ctx, tenant.ID, []string{"ingest", "backfill", "read", "admin"}, store.KeyOptions{}); err != nil {
 		return c, err
 	}
-	c.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://b:b@127.0.0.1:%d", natsPort), Partitions: partitions, Replicas: 1, MaxBytes: 16 << 30, Timeout: 10 * time.Second}
-	env := append(os.Environ(), "EDGEPULSE_NATS_URL="+c.cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", partitions),
+	c.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://b:b@127.0.0.1:%d", natsPort), Partitions: s.Partitions, Replicas: 1, MaxBytes: 16 << 30, Timeout: 10 * time.Second}
+	env := append(os.Environ(), "EDGEPULSE_NATS_URL="+c.cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", s.Partitions),
 		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", c.cfg.NATS.MaxBytes),
 		"EDGEPULSE_DATABASE_OWNER_URL="+owner, "EDGEPULSE_DATABASE_WRITER_URL="+c.cfg.Database.WriterURL, "EDGEPULSE_DATABASE_APP_URL="+c.cfg.Database.AppURL,
 		"EDGEPULSE_ARCHIVE_URL=file://"+filepath.Join(dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://"+filepath.Join(dir, "state"),
 		"EDGEPULSE_WEBHOOK_ALLOW=127.0.0.1/32", "EDGEPULSE_PEPPER="+secret, "EDGEPULSE_SECRET_KEY="+secret, "EDGEPULSE_LOG_LEVEL=warn",
 		fmt.Sprintf("EDGEPULSE_ADDR=127.0.0.1:%d", apiPort))
+	if s.Watch {
+		env = append(env, fmt.Sprint("EDGEPULSE_JANITOR_KEEP=", s.keep()), fmt.Sprint("EDGEPULSE_JANITOR_EVERY=", s.keep()/8))
+	}
 	c.url = fmt.Sprintf("http://127.0.0.1:%d", apiPort)
 	if err := c.spawn(binary, env, "nats", "--dir", filepath.Join(dir, "nats"), "--port", fmt.Sprint(natsPort), "--user", "b", "--password", "b"); err != nil {
 		return c, err

@@ -20,11 +20,12 @@ type Moment struct {
 	ProjectRoots uint64             `json:"projector_lag_roots"` // INGEST messages whose scores are not in Postgres yet
 }
 
-// watch looks after a sixth, a half and all of the time: 5, 15 and 30 of 30 minutes.
+// watch looks after every sixth of the time: 5 to 30 of 30 minutes.
 func (c *cluster) watch(ctx context.Context, whole time.Duration, l *load) []Moment {
 	start := time.Now()
 	var out []Moment
-	for _, at := range []time.Duration{whole / 6, whole / 2, whole - time.Second} {
+	for i := range 6 {
+		at := whole*time.Duration(i+1)/6 - time.Second
 		select {
 		case <-ctx.Done():
 			return out
@@ -39,6 +40,10 @@ func (c *cluster) watch(ctx context.Context, whole time.Duration, l *load) []Mom
 	}
 	return out
 }
+
+// keep is how long the logs of a watched run keep what nobody needs: so short that
+// the janitor is at work from the first look on.
+func (s Scenario) keep() time.Duration { return s.Duration / 15 }
 
 func (c *cluster) look(ctx context.Context) (Moment, error) {
 	m := Moment{RSS: c.rss()}
