@@ -101,14 +101,19 @@ func floor32(v float64) float32 {
 }
 
 // partition reorders drawn so that rows with x <= threshold come first and
-// returns their number.
+// returns their number. Which side a row goes to can't be predicted, so it is
+// moved without a branch.
 func (g *grower) partition(drawn []int32, column int, threshold float32) int {
+	rows, cols := g.rows, g.cols
 	cut := 0
 	for k, i := range drawn {
-		if g.rows[int(i)*g.cols+column] <= threshold {
-			drawn[k], drawn[cut] = drawn[cut], i
-			cut++
+		first := drawn[cut]
+		there, here, step := first, i, 0
+		if rows[int(i)*cols+column] <= threshold {
+			there, here, step = i, first, 1
 		}
+		drawn[cut], drawn[k] = there, here
+		cut += step
 	}
 	return cut
 }
