@@ -15,14 +15,14 @@ import (
 
 const (
 	// projectRows is how many rows and samples one transaction gathers before it is applied.
-	projectRows = 50000
+	projectRows = 150_000
 	// projectEvery is how long a partition gathers after its last transaction. Under
 	// load a series then has several samples in one chunk; without, nobody waits.
 	projectEvery = 250 * time.Millisecond
 	// Beyond projectBusy rows and samples in that time it gathers for projectLong: under
-	// load the price is per series and transaction, and a reader is a second behind at most.
+	// load the price is per series and transaction, and a reader is two seconds behind at most.
 	projectBusy = 1000
-	projectLong = time.Second
+	projectLong = 2 * time.Second
 )
 
 // Projector applies one log to the database, exactly once: rows and position
