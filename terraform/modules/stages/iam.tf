@@ -47,9 +47,16 @@ locals {
     ]
   }
 
-  # With the archive in R2 the archiver has no rights in AWS at all.
+  # Its janitor asks by name what snapshots there are, and reads none.
+  snapshot_names = [
+    { Sid = "SnapshotNames", Effect = "Allow", Action = ["s3:ListBucket"], Resource = "arn:aws:s3:::${local.snapshot_bucket}", Condition = { StringLike = { "s3:prefix" = "snapshots/*" } } },
+  ]
+
+  # With the archive in R2 the archiver has no other rights in AWS.
+  archiver_statements = { archiver = concat([for s in local.archive_statements.archiver : s if !local.uses_r2], local.snapshot_names) }
+
   task_policies = {
-    for stage, statements in merge(local.snapshot_statements, { for k, v in local.archive_statements : k => v if !local.uses_r2 }) :
+    for stage, statements in merge(local.snapshot_statements, local.archiver_statements) :
     stage => jsonencode({ Version = "2012-10-17", Statement = statements })
   }
 }

@@ -77,7 +77,8 @@ locals {
         SSL_CERT_FILE = "${local.files}/ca.pem"
       },
       p.stage == "gateway" ? { EDGEPULSE_ADDR = ":8080" } : { EDGEPULSE_METRICS_ADDR = ":9090", EDGEPULSE_OWN_PARTITIONS = p.partitions },
-      contains(local.folds, p.stage) ? { EDGEPULSE_SNAPSHOT_URL = "s3://${local.snapshot_bucket}?region=${var.region}" } : {},
+      # The archiver's janitor keeps what the oldest snapshot of each fold still needs.
+      contains(concat(local.folds, ["archiver"]), p.stage) ? { EDGEPULSE_SNAPSHOT_URL = "s3://${local.snapshot_bucket}?region=${var.region}" } : {},
       p.stage == "archiver" ? { EDGEPULSE_ARCHIVE_URL = local.archive_url } : {},
       # No password in an address: the driver takes it from the file.
       length(local.stages[p.stage].db) > 0 ? { PGPASSFILE = "${local.files}/pgpass" } : {},

@@ -76,6 +76,10 @@ run "in_s3" {
     error_message = "The archiver may not delete from the archive."
   }
   assert {
+    condition     = { for e in jsondecode(aws_ecs_task_definition.stage["archiver-0"].container_definitions)[1].environment : e.name => e.value }["EDGEPULSE_SNAPSHOT_URL"] == { for e in jsondecode(aws_ecs_task_definition.stage["scorer-0"].container_definitions)[1].environment : e.name => e.value }["EDGEPULSE_SNAPSHOT_URL"] && anytrue([for s in jsondecode(aws_iam_role_policy.task["archiver"].policy).Statement : s.Action == ["s3:ListBucket"] && s.Resource == "arn:aws:s3:::${local.snapshot_bucket}"])
+    error_message = "The janitor finds the snapshots that hold the logs."
+  }
+  assert {
     condition     = alltrue([for s in local.folds : strcontains(aws_iam_role_policy.task[s].policy, "/snapshots/${s}/*") && !anytrue([for o in local.folds : o != s && strcontains(aws_iam_role_policy.task[s].policy, "/snapshots/${o}/")])])
     error_message = "Each fold reaches its own snapshots only."
   }
@@ -121,8 +125,8 @@ run "in_r2" {
     archive = { r2 = { account_id = "acc", bucket = "edgepulse-archive" } }
   }
   assert {
-    condition     = toset(keys(aws_s3_bucket.this)) == toset(["snapshots"]) && !contains(keys(aws_iam_role_policy.task), "archiver")
-    error_message = "With the archive in R2 there is no bucket for it here, and the archiver needs no rights."
+    condition     = toset(keys(aws_s3_bucket.this)) == toset(["snapshots"]) && toset(flatten([for s in jsondecode(aws_iam_role_policy.task["archiver"].policy).Statement : s.Action])) == toset(["s3:ListBucket"]) && !strcontains(aws_iam_role_policy.task["archiver"].policy, "edgepulse-archive-")
+    error_message = "With the archive in R2 there is no bucket for it here, and the archiver may list the snapshots only."
   }
   assert {
     condition     = { for e in jsondecode(aws_ecs_task_definition.stage["archiver-0"].container_definitions)[1].environment : e.name => e.value }["EDGEPULSE_ARCHIVE_URL"] == "r2://acc/edgepulse-archive"
