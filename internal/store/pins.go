@@ -42,6 +42,18 @@ func (s *Store) MetricModel(ctx context.Context, tenant, metric schemas.ID) (api
 	return out, nil
 }
 
+// ModelInUse is the version that a metric scores with; ErrNotFound before its first.
+func (s *Store) ModelInUse(ctx context.Context, tenant, metric schemas.ID) ([]byte, error) {
+	m, err := s.MetricModel(ctx, tenant, metric)
+	if err == nil && m.InUse == "" {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return hex.DecodeString(m.InUse)
+}
+
 // metricModel is what was asked for: the logs follow within a moment.
 func metricModel(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID) (api.MetricModel, error) {
 	out := api.MetricModel{MetricID: metric.String()}
