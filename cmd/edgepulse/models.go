@@ -91,7 +91,7 @@ func (m modelArg) version(ctx context.Context, c *client.Client, metric, begins 
 			switch {
 			case !strings.HasPrefix(v.Version, begins):
 			case found != "":
-				return "", fmt.Errorf("%q begins more than one version: %s and %s", begins, short(found), short(v.Version))
+				return "", fmt.Errorf("%q begins more than one version: %s and %s", begins, brief(found), brief(v.Version))
 			default:
 				found = v.Version
 			}
@@ -106,7 +106,7 @@ func (m modelArg) version(ctx context.Context, c *client.Client, metric, begins 
 	return found, nil
 }
 
-func short(version string) string { return version[:min(len(version), shortVersion)] }
+func brief(version string) string { return version[:min(len(version), shortVersion)] }
 
 type modelLsCmd struct {
 	modelArg
@@ -140,7 +140,7 @@ func (c *modelLsCmd) Run(ctx context.Context) error {
 		case m.InUse:
 			state = "in use"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", short(m.Version), m.TS.Format(time.DateTime), m.Rows, m.Root, state)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", brief(m.Version), m.TS.Format(time.DateTime), m.Rows, m.Root, state)
 	}
 	return w.Flush()
 }
@@ -186,7 +186,7 @@ func (c *modelDiffCmd) Run(ctx context.Context) error {
 
 func printDiff(out io.Writer, d *api.ModelDiff) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "%s/%s\tfrom %s\tto %s\n", d.DeviceExternalID, d.MetricName, short(d.From.Model.Version), short(d.To.Model.Version))
+	fmt.Fprintf(w, "%s/%s\tfrom %s\tto %s\n", d.DeviceExternalID, d.MetricName, brief(d.From.Model.Version), brief(d.To.Model.Version))
 	row := func(name string, of func(*api.ModelShape) string) {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", name, of(&d.From), of(&d.To))
 	}
@@ -247,7 +247,7 @@ func (c *modelPinCmd) Run(ctx context.Context) error {
 		if err := service.Do(ctx, http.MethodPut, "/v1/metrics/"+metric+"/model", body, http.Header{"Content-Type": {"application/json"}}, &m); err != nil {
 			return err
 		}
-		fmt.Printf("pinned to %s; scores carry it within a moment, `edgepulse model unpin %s` takes it off\n", short(m.InUse), c.Metric)
+		fmt.Printf("pinned to %s; scores carry it within a moment, `edgepulse model unpin %s` takes it off\n", brief(m.InUse), c.Metric)
 		return nil
 	})
 }
@@ -272,7 +272,7 @@ func (c *modelRollbackCmd) Run(ctx context.Context) error {
 		if err := service.Post(ctx, "/v1/metrics/"+metric+"/model/rollback", struct{}{}, &m); err != nil {
 			return err
 		}
-		fmt.Printf("rolled back to %s, and pinned there; `edgepulse model unpin %s` takes it off\n", short(m.InUse), c.Metric)
+		fmt.Printf("rolled back to %s, and pinned there; `edgepulse model unpin %s` takes it off\n", brief(m.InUse), c.Metric)
 		return nil
 	})
 }
