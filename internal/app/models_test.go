@@ -141,7 +141,7 @@ func TestModelsOverTheAPI(t *testing.T) {
 	b.refused(http.MethodPut, model, `{"version":"`+theirs+`"}`, http.StatusUnprocessableEntity, "invalid_request", "/version")
 	b.refused(http.MethodGet, "/v1/models/"+first+"/diff?against="+theirs, "", http.StatusUnprocessableEntity, "invalid_request", "?against")
 	b.refused(http.MethodPut, "/v1/metrics/"+other.String()+"/model", fmt.Sprintf(`{"version":"%x"}`, odd.Version), http.StatusUnprocessableEntity, "model_unfit", "")
-	if err := b.db.ArtefactStored(t.Context(), strange.Version); err != nil {
+	if err := b.db.ArtefactsStored(t.Context(), [][]byte{strange.Version}); err != nil {
 		t.Fatal(err)
 	}
 	b.refused(http.MethodPut, "/v1/metrics/"+other.String()+"/model", `{"version":"`+theirs+`"}`, http.StatusGone, "model_gone", "")
@@ -192,7 +192,7 @@ func TestArtefactsFromTheObjectStore(t *testing.T) {
 	}
 	q := queries{s: b.db.Store, archive: blobs}
 	m := grownModels(t, metric, 1)[0]
-	if err := b.db.ArtefactStored(t.Context(), m.Version); err != nil {
+	if err := b.db.ArtefactsStored(t.Context(), [][]byte{m.Version}); err != nil {
 		t.Fatal(err)
 	}
 	pin := func() error {

@@ -119,7 +119,7 @@ func TestPinsOfModels(t *testing.T) {
 		t.Fatalf("the key with another body: %v", err)
 	}
 	// The next one back is in the object store only; a fetch that fails changes nothing.
-	if err := db.ArtefactStored(ctx, []byte{0, 0}); err != nil {
+	if err := db.ArtefactsStored(ctx, [][]byte{{0, 0}}); err != nil {
 		t.Fatal(err)
 	}
 	gone := errors.New("gone")
@@ -191,7 +191,7 @@ func TestArtefactOfAModel(t *testing.T) {
 	if err != nil || m.Version != version(1) || !m.InUse || string(a.Data) != "model 1" || anchor == nil || *anchor != 7.5 {
 		t.Fatalf("%+v, %s, %v, %v", m, a.Data, anchor, err)
 	}
-	if err := db.ArtefactStored(t.Context(), []byte{1, 1}); err != nil {
+	if err := db.ArtefactsStored(t.Context(), [][]byte{{1, 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if m, a, _, err = db.ModelArtefact(t.Context(), w.tenant, w.metric, []byte{1, 1}); err != nil || !m.Archived || len(a.Data) > 0 {
