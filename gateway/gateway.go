@@ -89,6 +89,17 @@ type Queries interface {
 	// ListModels lists all models, or those of one metric where it is not Nil.
 	ListModels(ctx context.Context, tenant, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error)
 	GetModel(ctx context.Context, tenant schemas.ID, version []byte) (api.Model, error)
+	// DiffModels compares a model with another of its metric, nil = with the one in use, over
+	// the metric's last evaluations; a model of another metric is ErrOtherMetric.
+	DiffModels(ctx context.Context, tenant schemas.ID, model, against []byte, evaluations int) (api.ModelDiff, error)
+	// GetMetricModel says which model a metric scores with.
+	GetMetricModel(ctx context.Context, tenant, metric schemas.ID) (api.MetricModel, error)
+	// PinModel, UnpinModel and RollBackModel change that; ifVersion is as for the settings. See
+	// ErrUnknownModel, ErrNoEarlierModel, ErrModelGone and ErrModelUnfit.
+	PinModel(ctx context.Context, tenant, metric schemas.ID, model []byte, ifVersion *uint64) (api.MetricModel, error)
+	UnpinModel(ctx context.Context, tenant, metric schemas.ID, ifVersion *uint64) error
+	// RollBackModel pins the model before the one in use, once for one RequestKey.
+	RollBackModel(ctx context.Context, tenant, metric schemas.ID, ifVersion *uint64, once api.RequestKey) (api.MetricModel, error)
 	// Series cuts a range of a metric into at most buckets steps.
 	Series(ctx context.Context, tenant, metric schemas.ID, r api.Range, buckets int) (api.Series, error)
 	Datapoints(ctx context.Context, tenant schemas.ID, p api.PageRequest, f SeriesFilter) (api.Page[api.Datapoint], error)

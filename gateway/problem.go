@@ -73,6 +73,9 @@ func logProblem(err error) *problem {
 // queryProblem answers what the store says.
 func queryProblem(err error) *problem {
 	var limit *LimitReached
+	if p := modelProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "there is no such thing here")

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -134,8 +132,8 @@ func (s *Server) handleModels(w http.ResponseWriter, r *http.Request) {
 
 // handleModel answers a model by its version: what is no SHA-256 in hex names none.
 func (s *Server) handleModel(w http.ResponseWriter, r *http.Request) {
-	version, err := hex.DecodeString(r.PathValue("version"))
-	if err != nil || len(version) != sha256.Size || hex.EncodeToString(version) != r.PathValue("version") {
+	version, ok := modelVersion(r.PathValue("version"))
+	if !ok {
 		s.problem(w, r, queryProblem(ErrNotFound))
 		return
 	}

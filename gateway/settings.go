@@ -19,8 +19,8 @@ func (s *Server) handleMetric(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answerMetric answers a metric. Its ETag is that of its settings: nothing else of
-// it can be changed by a request.
+// answerMetric answers a metric. Its ETag is that of its settings; its model is a
+// thing of its own.
 func (s *Server) answerMetric(w http.ResponseWriter, r *http.Request, id schemas.ID) {
 	m, err := s.deps.Queries.GetMetric(r.Context(), keyFrom(r).TenantID, id, s.now())
 	if err != nil {

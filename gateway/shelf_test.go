@@ -264,6 +264,26 @@ func (s *shelf) GetModel(context.Context, schemas.ID, []byte) (api.Model, error)
 	return api.Model{}, ErrNotFound
 }
 
+func (s *shelf) DiffModels(context.Context, schemas.ID, []byte, []byte, int) (api.ModelDiff, error) {
+	return api.ModelDiff{}, ErrNotFound
+}
+
+func (s *shelf) GetMetricModel(context.Context, schemas.ID, schemas.ID) (api.MetricModel, error) {
+	return api.MetricModel{}, ErrNotFound
+}
+
+func (s *shelf) PinModel(context.Context, schemas.ID, schemas.ID, []byte, *uint64) (api.MetricModel, error) {
+	return api.MetricModel{}, ErrUnknownModel
+}
+
+func (s *shelf) UnpinModel(context.Context, schemas.ID, schemas.ID, *uint64) error {
+	return ErrNotFound
+}
+
+func (s *shelf) RollBackModel(context.Context, schemas.ID, schemas.ID, *uint64, api.RequestKey) (api.MetricModel, error) {
+	return api.MetricModel{}, ErrNoEarlierModel
+}
+
 func (s *shelf) UpdateMetricSettings(_ context.Context, _, _ schemas.ID, v api.MetricSettings, _ *uint64) (api.MetricSettings, error) {
 	return v, ErrNotFound
 }

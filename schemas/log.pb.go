@@ -1301,6 +1301,7 @@ type Control struct {
 	//	*Control_FoldSwitch
 	//	*Control_Silence
 	//	*Control_SilenceDeleted
+	//	*Control_ModelPin
 	//	*Control_TenantDeleted
 	Change        isControl_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
@@ -1412,6 +1413,15 @@ func (x *Control) GetSilenceDeleted() *SilenceDeleted {
 	return nil
 }
 
+func (x *Control) GetModelPin() *ModelPin {
+	if x != nil {
+		if x, ok := x.Change.(*Control_ModelPin); ok {
+			return x.ModelPin
+		}
+	}
+	return nil
+}
+
 func (x *Control) GetTenantDeleted() *TenantDeleted {
 	if x != nil {
 		if x, ok := x.Change.(*Control_TenantDeleted); ok {
@@ -1449,6 +1459,10 @@ type Control_SilenceDeleted struct {
 	SilenceDeleted *SilenceDeleted `protobuf:"bytes,8,opt,name=silence_deleted,json=silenceDeleted,proto3,oneof"`
 }
 
+type Control_ModelPin struct {
+	ModelPin *ModelPin `protobuf:"bytes,9,opt,name=model_pin,json=modelPin,proto3,oneof"`
+}
+
 type Control_TenantDeleted struct {
 	TenantDeleted *TenantDeleted `protobuf:"bytes,12,opt,name=tenant_deleted,json=tenantDeleted,proto3,oneof"`
 }
@@ -1464,6 +1478,8 @@ func (*Control_FoldSwitch) isControl_Change() {}
 func (*Control_Silence) isControl_Change() {}
 
 func (*Control_SilenceDeleted) isControl_Change() {}
+
+func (*Control_ModelPin) isControl_Change() {}
 
 func (*Control_TenantDeleted) isControl_Change() {}
 
@@ -2023,6 +2039,68 @@ func (x *SilenceDeleted) GetSilenceId() []byte {
 	return nil
 }
 
+// ModelPin makes a metric's forest stay the one of this artefact. A fold does no
+// I/O, so the artefact travels with it.
+type ModelPin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MetricId      []byte                 `protobuf:"bytes,1,opt,name=metric_id,json=metricId,proto3" json:"metric_id,omitempty"`
+	Version       []byte                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // SHA-256 of the artefact; empty = unpinned, and no artefact
+	Artefact      []byte                 `protobuf:"bytes,3,opt,name=artefact,proto3" json:"artefact,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelPin) Reset() {
+	*x = ModelPin{}
+	mi := &file_log_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelPin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelPin) ProtoMessage() {}
+
+func (x *ModelPin) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelPin.ProtoReflect.Descriptor instead.
+func (*ModelPin) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ModelPin) GetMetricId() []byte {
+	if x != nil {
+		return x.MetricId
+	}
+	return nil
+}
+
+func (x *ModelPin) GetVersion() []byte {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+func (x *ModelPin) GetArtefact() []byte {
+	if x != nil {
+		return x.Artefact
+	}
+	return nil
+}
+
 // TenantDeleted lets every fold forget what it has of the control's tenant: these
 // metrics, and with the entry that names none all else. Its outputs stop; nothing
 // is resolved or sent.
@@ -2035,7 +2113,7 @@ type TenantDeleted struct {
 
 func (x *TenantDeleted) Reset() {
 	*x = TenantDeleted{}
-	mi := &file_log_proto_msgTypes[16]
+	mi := &file_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2125,7 @@ func (x *TenantDeleted) String() string {
 func (*TenantDeleted) ProtoMessage() {}
 
 func (x *TenantDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[16]
+	mi := &file_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2138,7 @@ func (x *TenantDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantDeleted.ProtoReflect.Descriptor instead.
 func (*TenantDeleted) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{16}
+	return file_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TenantDeleted) GetMetricIds() [][]byte {
@@ -2088,7 +2166,7 @@ type MetricDeclared struct {
 
 func (x *MetricDeclared) Reset() {
 	*x = MetricDeclared{}
-	mi := &file_log_proto_msgTypes[17]
+	mi := &file_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2178,7 @@ func (x *MetricDeclared) String() string {
 func (*MetricDeclared) ProtoMessage() {}
 
 func (x *MetricDeclared) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[17]
+	mi := &file_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2191,7 @@ func (x *MetricDeclared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricDeclared.ProtoReflect.Descriptor instead.
 func (*MetricDeclared) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{17}
+	return file_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MetricDeclared) GetTenantId() []byte {
@@ -2186,7 +2264,7 @@ type Points struct {
 
 func (x *Points) Reset() {
 	*x = Points{}
-	mi := &file_log_proto_msgTypes[18]
+	mi := &file_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2276,7 @@ func (x *Points) String() string {
 func (*Points) ProtoMessage() {}
 
 func (x *Points) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[18]
+	mi := &file_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2289,7 @@ func (x *Points) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Points.ProtoReflect.Descriptor instead.
 func (*Points) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{18}
+	return file_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Points) GetTenantId() []byte {
@@ -2262,7 +2340,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_log_proto_msgTypes[19]
+	mi := &file_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2352,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[19]
+	mi := &file_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2365,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{19}
+	return file_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Series) GetMetricId() []byte {
@@ -2347,7 +2425,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2437,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2450,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{20}
+	return file_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Receipt) GetTenantId() []byte {
@@ -2551,7 +2629,7 @@ type Features struct {
 
 func (x *Features) Reset() {
 	*x = Features{}
-	mi := &file_log_proto_msgTypes[21]
+	mi := &file_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2641,7 @@ func (x *Features) String() string {
 func (*Features) ProtoMessage() {}
 
 func (x *Features) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[21]
+	mi := &file_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2654,7 @@ func (x *Features) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Features.ProtoReflect.Descriptor instead.
 func (*Features) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{21}
+	return file_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Features) GetTenantId() []byte {
@@ -2778,7 +2856,7 @@ type Contribution struct {
 
 func (x *Contribution) Reset() {
 	*x = Contribution{}
-	mi := &file_log_proto_msgTypes[22]
+	mi := &file_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +2868,7 @@ func (x *Contribution) String() string {
 func (*Contribution) ProtoMessage() {}
 
 func (x *Contribution) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[22]
+	mi := &file_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +2881,7 @@ func (x *Contribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contribution.ProtoReflect.Descriptor instead.
 func (*Contribution) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{22}
+	return file_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Contribution) GetName() string {
@@ -2853,7 +2931,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_log_proto_msgTypes[23]
+	mi := &file_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2943,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[23]
+	mi := &file_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2956,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{23}
+	return file_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Score) GetTenantId() []byte {
@@ -3051,20 +3129,22 @@ func (x *Score) GetReceivedAt() int64 {
 
 // ModelVersion announces a refitted model.
 type ModelVersion struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TenantId      []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
-	MetricId      []byte                 `protobuf:"bytes,2,opt,name=metric_id,json=metricId,proto3" json:"metric_id,omitempty"`
-	Version       []byte                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"` // SHA-256 of the artefact
-	Ts            int64                  `protobuf:"varint,4,opt,name=ts,proto3" json:"ts,omitempty"`
-	Rows          uint32                 `protobuf:"varint,5,opt,name=rows,proto3" json:"rows,omitempty"`
-	Artefact      []byte                 `protobuf:"bytes,6,opt,name=artefact,proto3" json:"artefact,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	MetricId []byte                 `protobuf:"bytes,2,opt,name=metric_id,json=metricId,proto3" json:"metric_id,omitempty"`
+	Version  []byte                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"` // SHA-256 of the artefact
+	Ts       int64                  `protobuf:"varint,4,opt,name=ts,proto3" json:"ts,omitempty"`
+	Rows     uint32                 `protobuf:"varint,5,opt,name=rows,proto3" json:"rows,omitempty"`
+	Artefact []byte                 `protobuf:"bytes,6,opt,name=artefact,proto3" json:"artefact,omitempty"`
+	// The metric's first value: the located features of the sample are less it.
+	Anchor        *float64 `protobuf:"fixed64,7,opt,name=anchor,proto3,oneof" json:"anchor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelVersion) Reset() {
 	*x = ModelVersion{}
-	mi := &file_log_proto_msgTypes[24]
+	mi := &file_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3076,7 +3156,7 @@ func (x *ModelVersion) String() string {
 func (*ModelVersion) ProtoMessage() {}
 
 func (x *ModelVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[24]
+	mi := &file_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3089,7 +3169,7 @@ func (x *ModelVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelVersion.ProtoReflect.Descriptor instead.
 func (*ModelVersion) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{24}
+	return file_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ModelVersion) GetTenantId() []byte {
@@ -3134,6 +3214,13 @@ func (x *ModelVersion) GetArtefact() []byte {
 	return nil
 }
 
+func (x *ModelVersion) GetAnchor() float64 {
+	if x != nil && x.Anchor != nil {
+		return *x.Anchor
+	}
+	return 0
+}
+
 // AlertEvent is one transition of one alert. What has been sent is never rewritten.
 type AlertEvent struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -3175,7 +3262,7 @@ type AlertEvent struct {
 
 func (x *AlertEvent) Reset() {
 	*x = AlertEvent{}
-	mi := &file_log_proto_msgTypes[25]
+	mi := &file_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3274,7 @@ func (x *AlertEvent) String() string {
 func (*AlertEvent) ProtoMessage() {}
 
 func (x *AlertEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[25]
+	mi := &file_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3287,7 @@ func (x *AlertEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertEvent.ProtoReflect.Descriptor instead.
 func (*AlertEvent) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{25}
+	return file_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AlertEvent) GetEventId() []byte {
@@ -3451,7 +3538,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_log_proto_msgTypes[26]
+	mi := &file_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3463,7 +3550,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[26]
+	mi := &file_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3476,7 +3563,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{26}
+	return file_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Delivery) GetKind() DeliveryKind {
@@ -3600,7 +3687,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_log_proto_msgTypes[27]
+	mi := &file_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3612,7 +3699,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[27]
+	mi := &file_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3625,7 +3712,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{27}
+	return file_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeadLetter) GetStage() string {
@@ -3747,7 +3834,7 @@ const file_log_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12!\n" +
 	"\fdevice_index\x18\x03 \x01(\rR\vdeviceIndex\"\x1e\n" +
 	"\x04Tick\x12\x16\n" +
-	"\x06second\x18\x01 \x01(\x03R\x06second\"\x9c\x04\n" +
+	"\x06second\x18\x01 \x01(\x03R\x06second\"\xd3\x04\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\fR\btenantId\x128\n" +
@@ -3758,7 +3845,8 @@ const file_log_proto_rawDesc = "" +
 	"\vfold_switch\x18\x06 \x01(\v2\x18.edgepulse.v1.FoldSwitchH\x00R\n" +
 	"foldSwitch\x121\n" +
 	"\asilence\x18\a \x01(\v2\x15.edgepulse.v1.SilenceH\x00R\asilence\x12G\n" +
-	"\x0fsilence_deleted\x18\b \x01(\v2\x1c.edgepulse.v1.SilenceDeletedH\x00R\x0esilenceDeleted\x12D\n" +
+	"\x0fsilence_deleted\x18\b \x01(\v2\x1c.edgepulse.v1.SilenceDeletedH\x00R\x0esilenceDeleted\x125\n" +
+	"\tmodel_pin\x18\t \x01(\v2\x16.edgepulse.v1.ModelPinH\x00R\bmodelPin\x12D\n" +
 	"\x0etenant_deleted\x18\f \x01(\v2\x1b.edgepulse.v1.TenantDeletedH\x00R\rtenantDeletedB\b\n" +
 	"\x06change\"\xf1\x05\n" +
 	"\tAlertRule\x12\x17\n" +
@@ -3812,7 +3900,11 @@ const file_log_proto_rawDesc = "" +
 	"\aends_at\x18\x06 \x01(\x03R\x06endsAt\"/\n" +
 	"\x0eSilenceDeleted\x12\x1d\n" +
 	"\n" +
-	"silence_id\x18\x01 \x01(\fR\tsilenceId\".\n" +
+	"silence_id\x18\x01 \x01(\fR\tsilenceId\"]\n" +
+	"\bModelPin\x12\x1b\n" +
+	"\tmetric_id\x18\x01 \x01(\fR\bmetricId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\fR\aversion\x12\x1a\n" +
+	"\bartefact\x18\x03 \x01(\fR\bartefact\".\n" +
 	"\rTenantDeleted\x12\x1d\n" +
 	"\n" +
 	"metric_ids\x18\x01 \x03(\fR\tmetricIds\"\x83\x02\n" +
@@ -3927,14 +4019,16 @@ const file_log_proto_rawDesc = "" +
 	"\rmodel_version\x18\x16 \x01(\fR\fmodelVersion\x12\x16\n" +
 	"\x06silent\x18\x17 \x01(\bR\x06silent\x12\x1f\n" +
 	"\vreceived_at\x18\x18 \x01(\x03R\n" +
-	"receivedAt\"\xa2\x01\n" +
+	"receivedAt\"\xca\x01\n" +
 	"\fModelVersion\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1b\n" +
 	"\tmetric_id\x18\x02 \x01(\fR\bmetricId\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\fR\aversion\x12\x0e\n" +
 	"\x02ts\x18\x04 \x01(\x03R\x02ts\x12\x12\n" +
 	"\x04rows\x18\x05 \x01(\rR\x04rows\x12\x1a\n" +
-	"\bartefact\x18\x06 \x01(\fR\bartefact\"\x93\b\n" +
+	"\bartefact\x18\x06 \x01(\fR\bartefact\x12\x1b\n" +
+	"\x06anchor\x18\a \x01(\x01H\x00R\x06anchor\x88\x01\x01B\t\n" +
+	"\a_anchor\"\x93\b\n" +
 	"\n" +
 	"AlertEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x19\n" +
@@ -4065,7 +4159,7 @@ func file_log_proto_rawDescGZIP() []byte {
 }
 
 var file_log_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_log_proto_goTypes = []any{
 	(Direction)(0),           // 0: edgepulse.v1.Direction
 	(PointFlag)(0),           // 1: edgepulse.v1.PointFlag
@@ -4092,33 +4186,34 @@ var file_log_proto_goTypes = []any{
 	(*FoldSwitch)(nil),       // 22: edgepulse.v1.FoldSwitch
 	(*Silence)(nil),          // 23: edgepulse.v1.Silence
 	(*SilenceDeleted)(nil),   // 24: edgepulse.v1.SilenceDeleted
-	(*TenantDeleted)(nil),    // 25: edgepulse.v1.TenantDeleted
-	(*MetricDeclared)(nil),   // 26: edgepulse.v1.MetricDeclared
-	(*Points)(nil),           // 27: edgepulse.v1.Points
-	(*Series)(nil),           // 28: edgepulse.v1.Series
-	(*Receipt)(nil),          // 29: edgepulse.v1.Receipt
-	(*Features)(nil),         // 30: edgepulse.v1.Features
-	(*Contribution)(nil),     // 31: edgepulse.v1.Contribution
-	(*Score)(nil),            // 32: edgepulse.v1.Score
-	(*ModelVersion)(nil),     // 33: edgepulse.v1.ModelVersion
-	(*AlertEvent)(nil),       // 34: edgepulse.v1.AlertEvent
-	(*Delivery)(nil),         // 35: edgepulse.v1.Delivery
-	(*DeadLetter)(nil),       // 36: edgepulse.v1.DeadLetter
+	(*ModelPin)(nil),         // 25: edgepulse.v1.ModelPin
+	(*TenantDeleted)(nil),    // 26: edgepulse.v1.TenantDeleted
+	(*MetricDeclared)(nil),   // 27: edgepulse.v1.MetricDeclared
+	(*Points)(nil),           // 28: edgepulse.v1.Points
+	(*Series)(nil),           // 29: edgepulse.v1.Series
+	(*Receipt)(nil),          // 30: edgepulse.v1.Receipt
+	(*Features)(nil),         // 31: edgepulse.v1.Features
+	(*Contribution)(nil),     // 32: edgepulse.v1.Contribution
+	(*Score)(nil),            // 33: edgepulse.v1.Score
+	(*ModelVersion)(nil),     // 34: edgepulse.v1.ModelVersion
+	(*AlertEvent)(nil),       // 35: edgepulse.v1.AlertEvent
+	(*Delivery)(nil),         // 36: edgepulse.v1.Delivery
+	(*DeadLetter)(nil),       // 37: edgepulse.v1.DeadLetter
 }
 var file_log_proto_depIdxs = []int32{
 	11, // 0: edgepulse.v1.Commit.outputs:type_name -> edgepulse.v1.RootOutputs
 	13, // 1: edgepulse.v1.Entry.batch:type_name -> edgepulse.v1.Batch
 	16, // 2: edgepulse.v1.Entry.tick:type_name -> edgepulse.v1.Tick
 	17, // 3: edgepulse.v1.Entry.control:type_name -> edgepulse.v1.Control
-	26, // 4: edgepulse.v1.Entry.metric_declared:type_name -> edgepulse.v1.MetricDeclared
-	27, // 5: edgepulse.v1.Entry.points:type_name -> edgepulse.v1.Points
-	29, // 6: edgepulse.v1.Entry.receipt:type_name -> edgepulse.v1.Receipt
-	30, // 7: edgepulse.v1.Entry.features:type_name -> edgepulse.v1.Features
-	32, // 8: edgepulse.v1.Entry.score:type_name -> edgepulse.v1.Score
-	33, // 9: edgepulse.v1.Entry.model_version:type_name -> edgepulse.v1.ModelVersion
-	34, // 10: edgepulse.v1.Entry.alert_event:type_name -> edgepulse.v1.AlertEvent
-	35, // 11: edgepulse.v1.Entry.delivery:type_name -> edgepulse.v1.Delivery
-	36, // 12: edgepulse.v1.Entry.dead_letter:type_name -> edgepulse.v1.DeadLetter
+	27, // 4: edgepulse.v1.Entry.metric_declared:type_name -> edgepulse.v1.MetricDeclared
+	28, // 5: edgepulse.v1.Entry.points:type_name -> edgepulse.v1.Points
+	30, // 6: edgepulse.v1.Entry.receipt:type_name -> edgepulse.v1.Receipt
+	31, // 7: edgepulse.v1.Entry.features:type_name -> edgepulse.v1.Features
+	33, // 8: edgepulse.v1.Entry.score:type_name -> edgepulse.v1.Score
+	34, // 9: edgepulse.v1.Entry.model_version:type_name -> edgepulse.v1.ModelVersion
+	35, // 10: edgepulse.v1.Entry.alert_event:type_name -> edgepulse.v1.AlertEvent
+	36, // 11: edgepulse.v1.Entry.delivery:type_name -> edgepulse.v1.Delivery
+	37, // 12: edgepulse.v1.Entry.dead_letter:type_name -> edgepulse.v1.DeadLetter
 	14, // 13: edgepulse.v1.Batch.slices:type_name -> edgepulse.v1.DeviceSlice
 	15, // 14: edgepulse.v1.DeviceSlice.rejected:type_name -> edgepulse.v1.Rejection
 	18, // 15: edgepulse.v1.Control.alert_rule:type_name -> edgepulse.v1.AlertRule
@@ -4127,33 +4222,34 @@ var file_log_proto_depIdxs = []int32{
 	22, // 18: edgepulse.v1.Control.fold_switch:type_name -> edgepulse.v1.FoldSwitch
 	23, // 19: edgepulse.v1.Control.silence:type_name -> edgepulse.v1.Silence
 	24, // 20: edgepulse.v1.Control.silence_deleted:type_name -> edgepulse.v1.SilenceDeleted
-	25, // 21: edgepulse.v1.Control.tenant_deleted:type_name -> edgepulse.v1.TenantDeleted
-	2,  // 22: edgepulse.v1.AlertRule.min_severity:type_name -> edgepulse.v1.Severity
-	3,  // 23: edgepulse.v1.AlertRule.labels:type_name -> edgepulse.v1.Label
-	0,  // 24: edgepulse.v1.AlertRule.direction:type_name -> edgepulse.v1.Direction
-	20, // 25: edgepulse.v1.AlertRule.tags:type_name -> edgepulse.v1.Tag
-	0,  // 26: edgepulse.v1.MetricSettings.direction:type_name -> edgepulse.v1.Direction
-	20, // 27: edgepulse.v1.MetricDeclared.tags:type_name -> edgepulse.v1.Tag
-	28, // 28: edgepulse.v1.Points.series:type_name -> edgepulse.v1.Series
-	15, // 29: edgepulse.v1.Receipt.rejections:type_name -> edgepulse.v1.Rejection
-	2,  // 30: edgepulse.v1.Score.severity:type_name -> edgepulse.v1.Severity
-	3,  // 31: edgepulse.v1.Score.label:type_name -> edgepulse.v1.Label
-	4,  // 32: edgepulse.v1.Score.sub_label:type_name -> edgepulse.v1.SubLabel
-	31, // 33: edgepulse.v1.Score.contributors:type_name -> edgepulse.v1.Contribution
-	5,  // 34: edgepulse.v1.Score.warm_up:type_name -> edgepulse.v1.WarmUp
-	6,  // 35: edgepulse.v1.AlertEvent.state:type_name -> edgepulse.v1.AlertState
-	2,  // 36: edgepulse.v1.AlertEvent.severity:type_name -> edgepulse.v1.Severity
-	3,  // 37: edgepulse.v1.AlertEvent.label:type_name -> edgepulse.v1.Label
-	4,  // 38: edgepulse.v1.AlertEvent.sub_label:type_name -> edgepulse.v1.SubLabel
-	31, // 39: edgepulse.v1.AlertEvent.contributors:type_name -> edgepulse.v1.Contribution
-	7,  // 40: edgepulse.v1.Delivery.kind:type_name -> edgepulse.v1.DeliveryKind
-	34, // 41: edgepulse.v1.Delivery.event:type_name -> edgepulse.v1.AlertEvent
-	8,  // 42: edgepulse.v1.Delivery.outcome:type_name -> edgepulse.v1.DeliveryOutcome
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	25, // 21: edgepulse.v1.Control.model_pin:type_name -> edgepulse.v1.ModelPin
+	26, // 22: edgepulse.v1.Control.tenant_deleted:type_name -> edgepulse.v1.TenantDeleted
+	2,  // 23: edgepulse.v1.AlertRule.min_severity:type_name -> edgepulse.v1.Severity
+	3,  // 24: edgepulse.v1.AlertRule.labels:type_name -> edgepulse.v1.Label
+	0,  // 25: edgepulse.v1.AlertRule.direction:type_name -> edgepulse.v1.Direction
+	20, // 26: edgepulse.v1.AlertRule.tags:type_name -> edgepulse.v1.Tag
+	0,  // 27: edgepulse.v1.MetricSettings.direction:type_name -> edgepulse.v1.Direction
+	20, // 28: edgepulse.v1.MetricDeclared.tags:type_name -> edgepulse.v1.Tag
+	29, // 29: edgepulse.v1.Points.series:type_name -> edgepulse.v1.Series
+	15, // 30: edgepulse.v1.Receipt.rejections:type_name -> edgepulse.v1.Rejection
+	2,  // 31: edgepulse.v1.Score.severity:type_name -> edgepulse.v1.Severity
+	3,  // 32: edgepulse.v1.Score.label:type_name -> edgepulse.v1.Label
+	4,  // 33: edgepulse.v1.Score.sub_label:type_name -> edgepulse.v1.SubLabel
+	32, // 34: edgepulse.v1.Score.contributors:type_name -> edgepulse.v1.Contribution
+	5,  // 35: edgepulse.v1.Score.warm_up:type_name -> edgepulse.v1.WarmUp
+	6,  // 36: edgepulse.v1.AlertEvent.state:type_name -> edgepulse.v1.AlertState
+	2,  // 37: edgepulse.v1.AlertEvent.severity:type_name -> edgepulse.v1.Severity
+	3,  // 38: edgepulse.v1.AlertEvent.label:type_name -> edgepulse.v1.Label
+	4,  // 39: edgepulse.v1.AlertEvent.sub_label:type_name -> edgepulse.v1.SubLabel
+	32, // 40: edgepulse.v1.AlertEvent.contributors:type_name -> edgepulse.v1.Contribution
+	7,  // 41: edgepulse.v1.Delivery.kind:type_name -> edgepulse.v1.DeliveryKind
+	35, // 42: edgepulse.v1.Delivery.event:type_name -> edgepulse.v1.AlertEvent
+	8,  // 43: edgepulse.v1.Delivery.outcome:type_name -> edgepulse.v1.DeliveryOutcome
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -4182,15 +4278,17 @@ func file_log_proto_init() {
 		(*Control_FoldSwitch)(nil),
 		(*Control_Silence)(nil),
 		(*Control_SilenceDeleted)(nil),
+		(*Control_ModelPin)(nil),
 		(*Control_TenantDeleted)(nil),
 	}
+	file_log_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -41,12 +41,13 @@ type patternChannel struct {
 	pending []float32 // replacement rows, in order of arrival
 	slots   []uint32  // the sample rows they replace
 	seen    uint32
-	version uint64 // number of forests grown
+	version uint64 // number of forests that the sample has made
 	seed    uint64
 	rng     splitmix.Source // of its own: features or not, the other channels draw alike
 	ranks   calibrator
 	forest  forest.Forest // of this version, once grown
 	grown   bool
+	pinned  *pinned // scores instead; not of this state, but of the metric's record
 }
 
 func (p *patternChannel) reset(seed uint64) {
@@ -60,25 +61,11 @@ func (p *patternChannel) score(r *row, anchor float64) float64 {
 	if len(r.features) != FeatureCount {
 		return 0
 	}
-	var f [FeatureCount]float32
-	for i, v := range r.features {
-		switch {
-		case i == residualFeature:
-			v = r.residual
-		case located[i]:
-			v -= anchor
-		}
-		if finite(v) {
-			f[i] = float32(clampMagnitude(v))
-		}
-	}
+	f := layFeatures(r.features, r.residual, anchor)
 	s := 0.0
-	if p.version > 0 {
-		if !p.grown {
-			p.regrow() // restored: at its first row, so that a restart does not wait for all metrics
-		}
+	if grown := p.current(); grown != nil {
 		// Only the isolated side is news.
-		v := p.forest.Score(f[:])
+		v := grown.Score(f[:])
 		s = p.ranks.score(v, &p.rng)
 		if v <= p.ranks.quantile(.5) {
 			s = 0
@@ -86,6 +73,37 @@ func (p *patternChannel) score(r *row, anchor float64) float64 {
 	}
 	p.offer(f[:])
 	return patternWeight * s
+}
+
+// layFeatures lays a row out as the forest sees it.
+func layFeatures(features []float64, residual, anchor float64) (f [FeatureCount]float32) {
+	for i, v := range features {
+		switch {
+		case i == residualFeature:
+			v = residual
+		case located[i]:
+			v -= anchor
+		}
+		if finite(v) {
+			f[i] = float32(clampMagnitude(v))
+		}
+	}
+	return f
+}
+
+// current is the forest that scores: the pinned one, or that of this version, grown
+// at its first row after a restore, so that a restart does not wait for all metrics.
+// nil before the first.
+func (p *patternChannel) current() *forest.Forest {
+	switch {
+	case p.pinned != nil:
+		return p.pinned.grow()
+	case p.version == 0:
+		return nil
+	case !p.grown:
+		p.regrow()
+	}
+	return &p.forest
 }
 
 func (p *patternChannel) offer(f []float32) {
@@ -119,11 +137,12 @@ func (p *patternChannel) batch() int { return patternPending - int(splitmix.Mix(
 
 func (p *patternChannel) grow() {
 	p.version++
-	p.regrow()
+	if p.grown = false; p.pinned == nil {
+		p.regrow()
+	}
 }
 
 // regrow grows the forest that the sample, the version and the seed describe.
-
 func (p *patternChannel) regrow() {
 	p.forest.Fit(p.sample, FeatureCount, forest.Params{Trees: patternTrees, Sample: patternSample}, splitmix.Mix(p.seed^p.version))
 	p.grown = true
@@ -149,6 +168,6 @@ func (p *patternChannel) code(c *coder) {
 	}
 }
 
-// ForestVersion is the number of times the metric's forest has been grown; 0
-// before its first sample is complete.
+// ForestVersion is the number of times the metric's sample has made a new forest,
+// grown or, behind a pin, not; 0 before its first sample is complete.
 func (m *Model) ForestVersion() uint64 { return m.pattern.version }

@@ -86,7 +86,7 @@ func projectNormal(at stream.Position, key stream.SeriesKey, s *schemas.Score, r
 }
 
 var modelsTable = &stream.TableSpec{Name: "models",
-	Columns: []string{"tenant_id", "metric_id", "version", "ts", "rows", "root", "partition", "artefact"}, Key: []string{"tenant_id", "metric_id", "version"}}
+	Columns: []string{"tenant_id", "metric_id", "version", "ts", "rows", "root", "partition", "artefact", "anchor"}, Key: []string{"tenant_id", "metric_id", "version"}}
 
 func projectModel(at stream.Position, v *schemas.ModelVersion, rows *stream.RowSet) error {
 	tenant, err := schemas.IDFrom(v.TenantId)
@@ -97,7 +97,11 @@ func projectModel(at stream.Position, v *schemas.ModelVersion, rows *stream.RowS
 	if err != nil {
 		return fmt.Errorf("read metric: %w", err)
 	}
-	rows.Add(modelsTable, tenant, metric, v.Version, instant(v.Ts), int64(v.Rows), int64(at.Root), int32(at.Partition), v.Artefact)
+	var anchor any
+	if v.Anchor != nil {
+		anchor = *v.Anchor
+	}
+	rows.Add(modelsTable, tenant, metric, v.Version, instant(v.Ts), int64(v.Rows), int64(at.Root), int32(at.Partition), v.Artefact, anchor)
 	return nil
 }
 

@@ -60,33 +60,42 @@ func (f *Fold) Apply(in stream.Input, out *stream.Outputs) error {
 	case *schemas.Entry_MetricDeclared, *schemas.Entry_Tick:
 		out.Forward(in.Bytes)
 	case *schemas.Entry_Control:
-		f.control(k.Control)
+		if err := f.control(k.Control); err != nil {
+			return err
+		}
 		out.Forward(in.Bytes)
 	}
 	return nil
 }
 
-// control takes the settings that concern this stage.
-func (f *Fold) control(c *schemas.Control) {
-	for _, raw := range c.GetTenantDeleted().GetMetricIds() {
-		// Ids are derived from the tenant's: they can be nobody else's.
-		if id, err := schemas.IDFrom(raw); err == nil {
-			f.metrics.Delete(id)
+// control takes what concerns this stage.
+func (f *Fold) control(c *schemas.Control) error {
+	switch k := c.Change.(type) {
+	case *schemas.Control_TenantDeleted:
+		for _, raw := range k.TenantDeleted.MetricIds {
+			// Ids are derived from the tenant's: they can be nobody else's.
+			if id, err := schemas.IDFrom(raw); err == nil {
+				f.metrics.Delete(id)
+			}
 		}
+	case *schemas.Control_MetricSettings:
+		f.settings(c.Version, k.MetricSettings)
+	case *schemas.Control_ModelPin:
+		return f.pinModel(c.Version, k.ModelPin)
 	}
-	s := c.GetMetricSettings()
-	if s == nil {
-		return
-	}
+	return nil
+}
+
+func (f *Fold) settings(version uint64, s *schemas.MetricSettings) {
 	id, err := schemas.IDFrom(s.MetricId)
 	if err != nil {
 		return
 	}
-	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings {
+	if m, ok := f.metrics.Get(id); !ok || version <= m.settings {
 		return
 	}
 	m := f.metrics.Touch(id)
-	m.settings, m.direction, m.minDeviation = c.Version, s.Direction, s.MinAbsDeviation
+	m.settings, m.direction, m.minDeviation = version, s.Direction, s.MinAbsDeviation
 }
 
 // evaluate scores one vector.
@@ -117,16 +126,19 @@ func (f *Fold) evaluate(e *schemas.Features, out *stream.Outputs) error {
 	return nil
 }
 
-// announce emits a model's artefact when its forest was grown anew.
+// announce emits a model's artefact when its forest was grown anew: not behind a
+// pin, where it would be one that never scored.
 func (f *Fold) announce(e *schemas.Features, m *metric, out *stream.Outputs) {
-	if m.model.ForestVersion() == m.refits {
+	if m.isPinned() || m.model.ForestVersion() == m.refits {
 		return
 	}
 	m.refits = m.model.ForestVersion()
 	artefact := m.model.Artefact()
 	m.version = sha256.Sum256(artefact)
+	anchor := m.model.Anchor()
 	out.Emit(&schemas.Entry{Kind: &schemas.Entry_ModelVersion{ModelVersion: &schemas.ModelVersion{TenantId: e.TenantId, MetricId: e.MetricId,
-		Version: m.version[:], Ts: e.Ts, Rows: uint32(min(m.model.Rows(), math.MaxUint32)), Artefact: artefact}}})
+		Version: m.version[:], Ts: e.Ts, Rows: uint32(min(m.model.Rows(), math.MaxUint32)),
+		Artefact: artefact, Anchor: &anchor}}})
 }
 
 // seedOf derives the model's seed from the metric alone.
@@ -148,9 +160,7 @@ func (f *Fold) emitScore(e *schemas.Features, m *metric, v *Verdict, out *stream
 		WarmUp: schemas.WarmUp(v.WarmUp.State), WarmUpEtaUs: int64(v.WarmUp.ETASeconds * 1e6),
 		Silent: e.Silent, ReceivedAt: e.ReceivedAt,
 	}
-	if m.refits > 0 {
-		f.score.ModelVersion = m.version[:]
-	}
+	f.score.ModelVersion = m.modelVersion()
 	if m.quiets(e.Value, v) {
 		f.score.Severity, f.score.Label, f.score.SubLabel, f.score.AlarmScore = 0, 0, 0, 0
 	}
@@ -172,6 +182,7 @@ type metric struct {
 	minDeviation float64
 	refits       uint64   // of the forest, as announced
 	version      [32]byte // of the announced forest
+	pin          *pin     // nil = never pinned
 }
 
 // quiets applies the metric's settings: a deviation that nobody asked to hear of.
@@ -193,14 +204,29 @@ func (m *metric) quiets(value float64, v *Verdict) bool {
 	return max(d, -d) < m.minDeviation
 }
 
+// The first byte of a record: its layout, and the parts that are there. A part is
+// absent until it is used, so a record without it is as it was before the part
+// was thought of.
+const (
+	recordLayout = 1
+	recordPin    = 2
+)
+
 // AppendState implements stream.Record.
 func (m *metric) AppendState(b []byte) []byte {
-	b = append(b, 1, byte(m.direction))
+	parts := byte(recordLayout)
+	if m.pin != nil {
+		parts |= recordPin
+	}
+	b = append(b, parts, byte(m.direction))
 	b = binary.AppendUvarint(b, m.settings)
 	b = appendFloat(b, m.minDeviation)
 	b = binary.AppendUvarint(b, m.refits)
 	if m.refits > 0 {
 		b = append(b, m.version[:]...)
+	}
+	if m.pin != nil {
+		b = m.pin.appendState(b)
 	}
 	if m.model == nil {
 		return b
@@ -208,16 +234,14 @@ func (m *metric) AppendState(b []byte) []byte {
 	return m.model.AppendState(b)
 }
 
-var (
-	errRecord   = errors.New("damaged record of a metric")
-	errArtefact = errors.New("damaged model artefact")
-)
+var errRecord = errors.New("damaged record of a metric")
 
 // DecodeState implements stream.Record.
 func (m *metric) DecodeState(b []byte) error {
-	if len(b) < 3 || b[0] != 1 {
+	if len(b) < 3 || b[0]&recordLayout == 0 || b[0]&^(recordLayout|recordPin) != 0 {
 		return errRecord
 	}
+	parts := b[0]
 	m.direction = schemas.Direction(b[1])
 	v, n := binary.Uvarint(b[2:])
 	if n <= 0 || len(b) < 2+n+8 {
@@ -236,11 +260,24 @@ func (m *metric) DecodeState(b []byte) error {
 		}
 		b = b[copy(m.version[:], b):]
 	}
+	if parts&recordPin != 0 {
+		m.pin = &pin{}
+		var err error
+		if b, err = m.pin.decode(b); err != nil {
+			return err
+		}
+	}
 	if len(b) == 0 {
 		return nil
 	}
 	m.model = NewModel(0)
-	return m.model.DecodeState(b)
+	if err := m.model.DecodeState(b); err != nil {
+		return err
+	}
+	if m.isPinned() {
+		m.model.Pin(m.pin.artefact)
+	}
+	return nil
 }
 
 func appendFloat(b []byte, f float64) []byte {

@@ -34,6 +34,7 @@ type cli struct {
 	Trace    traceCmd    `cmd:"" help:"Walk an alert back to the bytes it came from." group:"Data"`
 
 	Alerts     alertsCmd     `cmd:"" help:"Follow the alerts of a running service." group:"Operate"`
+	Model      modelCmd      `cmd:"" help:"List, compare, pin and roll back the models of a metric." group:"Operate"`
 	Tenant     tenantCmd     `cmd:"" help:"Create and list tenants." group:"Operate"`
 	Key        keyCmd        `cmd:"" help:"Create, list, rotate and revoke API keys." group:"Operate"`
 	Plan       planCmd       `cmd:"" help:"Say what tenants may use." group:"Operate"`

@@ -113,7 +113,7 @@ func startGateway(ctx context.Context, a *App) (func(context.Context) error, err
 	srv, err := gateway.New(cfg, gateway.Deps{
 		Log: ingestLog{a.broker}, Keys: keys{a.store}, UI: page, Live: a.broker,
 		Usage: a.store, Shares: a.broker.Shares(), KeyUses: a.store, Accounts: accounts{a.store}, Owner: all,
-		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
+		Queries: queries{s: a.store, tracer: &Tracer{Store: a.store, Broker: a.broker, Archive: a.archive}, probe: probe, archive: a.archive}, Logger: a.log.With("stage", "gateway"), Registry: a.registry,
 		Ready: map[string]gateway.Check{"broker": a.broker.Ready, "database": a.store.Ping}, Routes: a.routes,
 	})
 	if err != nil {

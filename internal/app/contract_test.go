@@ -122,12 +122,12 @@ func (b *apiBench) fill(target string) {
 			Rejected: 1, Rejections: []*schemas.Rejection{{Index: 50, Code: "wrong_type"}}, KeyId: "k", Source: "http", BodySha256: make([]byte, 32)}}})
 	w.project(stream.Features, 1, &schemas.Entry{Kind: &schemas.Entry_Features{Features: &schemas.Features{TenantId: w.tenant[:], DeviceId: w.device[:], MetricId: metric[:],
 		Ts: us(49), WindowStart: us(-250), WindowEnd: us(49), LastTs: us(49), ReceivedAt: us(49), Count: 50, Mean: 3}}})
-	artefact := []byte("model")
-	version := sha256.Sum256(artefact)
+	models := grownModels(b.t, metric, 2)
+	version := sha256.Sum256(models[1].Artefact)
 	w.project(stream.Scores, 1, w.scored(metric, 48, nil), w.scored(metric, 49, func(s *schemas.Score) {
 		s.Severity, s.Label, s.Explanation, s.ModelVersion = schemas.Severity_SEVERITY_CRITICAL, schemas.Label_LABEL_SPIKE, "far above", version[:]
 		s.Contributors = []*schemas.Contribution{{Name: "fast", Share: 1}}
-	}), &schemas.Entry{Kind: &schemas.Entry_ModelVersion{ModelVersion: &schemas.ModelVersion{TenantId: w.tenant[:], MetricId: metric[:], Version: version[:], Ts: us(40), Rows: 256, Artefact: artefact}}})
+	}), w.announced(metric, models[0]), w.announced(metric, models[1]))
 	alert := schemas.ID{1, 2, 3}
 	w.project(stream.Alerts, 1, w.alerted(alert, 0, schemas.AlertState_ALERT_STATE_OPENED, 49))
 	b.ids = map[string]string{"/v1/devices": w.device.String(), "/v1/metrics": metric.String(), "/v1/batches": batch, "/v1/alerts": alert.String(),
@@ -189,6 +189,7 @@ func (b *apiBench) do(method, target, key, body string, headers ...string) *http
 	if strings.HasPrefix(target, "/v1/live") {
 		time.AfterFunc(200*time.Millisecond, cancel) // a stream has no end of its own
 	}
+	body = strings.ReplaceAll(body, "$MODEL", b.ids["/v1/models"])
 	r := httptest.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if body == "" {
 		r.Body = http.NoBody
@@ -236,6 +237,7 @@ var bodies = map[string]string{
 	"POST /v1/webhooks":                `{"url":"https://example.com/hook"}`,
 	"PATCH /v1/webhooks/{id}":          `{"min_severity":"warning"}`,
 	"PATCH /v1/metrics/{id}":           `{"settings":{"display_unit":"K","expected_interval_seconds":10,"direction":"up","min_abs_deviation":0.5,"enabled":null}}`,
+	"PUT /v1/metrics/{id}/model":       `{"version":"$MODEL"}`,
 	"POST /v1/clock":                   `{"now":"2026-11-01T13:00:01Z"}`,
 	"POST /v1/webhooks/{id}/test":      "",
 	"POST /v1/webhooks/{id}/rotate":    "",

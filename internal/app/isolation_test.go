@@ -125,7 +125,7 @@ func (p *prober) foreign(o contract.Operation, key, cookie string) {
 		p.probe(o, "a session of another tenant", target, "", "", want, "Cookie", session)
 		for _, q := range o.Query { // filters by what belongs to the tenant
 			if id := map[string]string{"metric_id": p.ids["/v1/metrics"], "device_id": p.w.device.String(), "alert_id": p.ids["/v1/alerts"], "rule_id": p.ids["/v1/alert-rules"],
-				"device_external_id": "press-1", "name": "temperature", "q": "temp"}[q.Name]; id != "" && !q.Required {
+				"against": p.ids["/v1/models"], "device_external_id": "press-1", "name": "temperature", "q": "temp"}[q.Name]; id != "" && !q.Required {
 				p.probe(o, "another tenant, "+q.Name, target+map[bool]string{true: "&", false: "?"}[strings.Contains(target, "?")]+q.Name+"="+id, key, "", 0)
 			}
 		}

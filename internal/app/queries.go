@@ -11,6 +11,7 @@ import (
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/stream"
 )
 
 // asGateway translates the store's sentinels into the gateway's.
@@ -23,6 +24,7 @@ func asGateway(err error) error {
 		{store.ErrNotFound, gateway.ErrNotFound}, {store.ErrBadCursor, gateway.ErrBadCursor}, {store.ErrConflict, gateway.ErrVersion},
 		{store.ErrInvalid, gateway.ErrInvalid},
 		{store.ErrOtherBody, gateway.ErrOtherBody},
+		{store.ErrUnknownModel, gateway.ErrUnknownModel}, {store.ErrNoEarlierModel, gateway.ErrNoEarlierModel},
 	} {
 		if errors.Is(err, m.from) {
 			return fmt.Errorf("%w: %w", m.to, err)
@@ -84,9 +86,10 @@ func limit(n *int64) int64 {
 
 // queries answers the reading and configuring part of the API.
 type queries struct {
-	s      *store.Store
-	tracer *Tracer
-	probe  *deliverer.Probe
+	s       *store.Store
+	tracer  *Tracer
+	probe   *deliverer.Probe
+	archive stream.Blobs // of models; nil = none
 }
 
 func (q queries) Identity(ctx context.Context, t schemas.ID, keyID string) (api.Session, error) {

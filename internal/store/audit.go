@@ -34,9 +34,10 @@ var targets = map[string]string{
 		WHERE endpoint_id = $1::text::uuid AND deleted_at IS NULL`,
 	"metric": `SELECT jsonb_build_array(display_unit, expected_interval_us, direction, min_abs_deviation, enabled) FROM metric_settings
 		WHERE metric_id = $1::text::uuid`,
-	"key":    `SELECT jsonb_build_array(name, env, scopes, device_pattern, expires_at, revoked_at) FROM api_keys WHERE key_id = $1`,
-	"tenant": `SELECT jsonb_build_array(name, plan, disabled_at) FROM tenants WHERE id = $1::text::uuid`,
-	"plan":   `SELECT to_jsonb(p) - 'created_at' FROM plans p WHERE name = $1`,
+	"model_pin": `SELECT jsonb_build_array(encode(model, 'hex')) FROM model_pins WHERE metric_id = $1::text::uuid AND model IS NOT NULL`,
+	"key":       `SELECT jsonb_build_array(name, env, scopes, device_pattern, expires_at, revoked_at) FROM api_keys WHERE key_id = $1`,
+	"tenant":    `SELECT jsonb_build_array(name, plan, disabled_at) FROM tenants WHERE id = $1::text::uuid`,
+	"plan":      `SELECT to_jsonb(p) - 'created_at' FROM plans p WHERE name = $1`,
 }
 
 // audited runs change and records it, in the transaction of the change: one is

@@ -120,6 +120,9 @@ func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, 
 			return err
 		}
 		list[0].Settings = &settings
+		if list[0].Pinned, _, err = pinOf(ctx, tx, tenant, id); err != nil {
+			return err
+		}
 		return summarise(ctx, tx, tenant, now, list)
 	})
 	if err != nil {

@@ -97,8 +97,30 @@ func (s *Store) Model(ctx context.Context, tenant schemas.ID, version []byte) (a
 	return out, nil
 }
 
-const modelColumns = `SELECT o.version, o.metric_id, m.device_id, coalesce(d.device_external_id, ''), coalesce(m.name, ''), o.ts, o.rows, o.root, o.partition, o.artefact IS NULL
+// ModelArtefact finds a model with its artefact, whose Data is empty where the object
+// store has it; the anchor is nil of a model that was announced without.
+func (s *Store) ModelArtefact(ctx context.Context, tenant, metric schemas.ID, version []byte) (m api.Model, a Artefact, anchor *float64, err error) {
+	a.Version = version
+	err = s.read(ctx, tenant, func(tx pgx.Tx) error {
+		key := []any{uuidOf(tenant), uuidOf(metric), version}
+		m, err = scanModel(tx.QueryRow(ctx, modelColumns+` WHERE o.tenant_id = $1 AND o.metric_id = $2 AND o.version = $3`, key...), &cursor{})
+		if err != nil {
+			return orNotFound(err)
+		}
+		return tx.QueryRow(ctx, `SELECT artefact, anchor FROM models WHERE tenant_id = $1 AND metric_id = $2 AND version = $3`, key...).Scan(&a.Data, &anchor)
+	})
+	if err != nil {
+		return m, a, nil, fmt.Errorf("find model: %w", err)
+	}
+	return m, a, finite(anchor), nil
+}
+
+const modelColumns = `SELECT o.version, o.metric_id, m.device_id, coalesce(d.device_external_id, ''), coalesce(m.name, ''), o.ts, o.rows, o.root, o.partition, o.artefact IS NULL,
+	  p.model IS NOT NULL AND p.model = o.version,
+	  CASE WHEN p.model IS NULL THEN NOT EXISTS (SELECT FROM models n WHERE n.tenant_id = o.tenant_id AND n.metric_id = o.metric_id AND n.rows > o.rows)
+	    ELSE p.model = o.version END
 	FROM models o
+	LEFT JOIN model_pins p ON p.metric_id = o.metric_id AND p.tenant_id = o.tenant_id
 	LEFT JOIN metrics m ON m.metric_id = o.metric_id AND m.tenant_id = o.tenant_id
 	LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = o.tenant_id`
 
@@ -107,7 +129,7 @@ func scanModel(r pgx.Row, c *cursor) (api.Model, error) {
 	var version []byte
 	var metric, device pgtype.UUID
 	var root int64
-	err := r.Scan(&version, &metric, &device, &v.DeviceExternalID, &v.MetricName, &v.TS, &v.Rows, &root, &v.Partition, &v.Archived)
+	err := r.Scan(&version, &metric, &device, &v.DeviceExternalID, &v.MetricName, &v.TS, &v.Rows, &root, &v.Partition, &v.Archived, &v.Pinned, &v.InUse)
 	v.Version, v.MetricID, v.DeviceID, v.TS, v.Root = hex.EncodeToString(version), uuidText(metric), uuidText(device), utc(v.TS), uint64(root)
 	*c = cursor{List: "models", TS: v.TS.UnixMicro(), ID: v.MetricID, Dead: v.Version}
 	return v, err

@@ -137,7 +137,11 @@ func (s *Store) AllControls(ctx context.Context) ([]*schemas.Control, error) {
 			return err
 		}
 		settings, err := settingsControls(ctx, tx)
-		out = append(append(out, silences...), settings...)
+		if err != nil {
+			return err
+		}
+		pins, err := pinControls(ctx, tx)
+		out = append(append(append(out, silences...), settings...), pins...)
 		return err
 	})
 	if err != nil {

@@ -47,6 +47,8 @@ type Metric struct {
 	// Summary is given where it was asked for; settings of one metric only.
 	*Summary
 	Settings *MetricSettings `json:"settings,omitempty"`
+	// Pinned is the model that the metric is held at; of one metric only.
+	Pinned *ModelPin `json:"pinned,omitempty"`
 }
 
 // Summary is the state of a metric at a glance.

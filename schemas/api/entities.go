@@ -72,6 +72,8 @@ type Model struct {
 	Root             uint64    `json:"root"`
 	Partition        int       `json:"partition"`
 	Archived         bool      `json:"archived"` // its artefact is in the object store
+	InUse            bool      `json:"in_use"`   // the metric scores with it: it is pinned, or the newest of a metric without a pin
+	Pinned           bool      `json:"pinned"`
 }
 
 // DownsampledPoint stands for the points about it.
