@@ -137,6 +137,25 @@ func (p *params) search(name string) string {
 	return v
 }
 
+// tags reads parameters of the form key:value; the key ends at the first colon.
+func (p *params) tags(name string) map[string]string {
+	out := map[string]string{}
+	for _, v := range p.values[name] {
+		key, value, ok := strings.Cut(v, ":")
+		if _, again := out[key]; again {
+			p.refuse(name, fmt.Sprintf("is given twice with the key %q", key))
+		}
+		if why := payload.TagFault(key, value); !ok || why != "" {
+			p.refuse(name, fmt.Sprintf("expected key:value, such as site:berlin, got %q", v))
+		}
+		out[key] = value
+	}
+	if len(out) > payload.MaxTags {
+		p.refuse(name, fmt.Sprintf("expected at most %d tags", payload.MaxTags))
+	}
+	return out
+}
+
 // number reads a whole number within bounds.
 func (p *params) number(name string, def, least, most int) int {
 	v := p.text(name)

@@ -264,6 +264,10 @@ func (s *shelf) GetModel(context.Context, schemas.ID, []byte) (api.Model, error)
 	return api.Model{}, ErrNotFound
 }
 
+func (s *shelf) UpdateDeviceSettings(_ context.Context, _, _ schemas.ID, v api.DeviceSettings, _ *uint64) (api.DeviceSettings, error) {
+	return v, nil
+}
+
 func (s *shelf) UpdateMetricSettings(_ context.Context, _, _ schemas.ID, v api.MetricSettings, _ *uint64) (api.MetricSettings, error) {
 	return v, ErrNotFound
 }

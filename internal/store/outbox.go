@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -137,7 +138,11 @@ func (s *Store) AllControls(ctx context.Context) ([]*schemas.Control, error) {
 			return err
 		}
 		settings, err := settingsControls(ctx, tx)
-		out = append(append(out, silences...), settings...)
+		if err != nil {
+			return err
+		}
+		devices, err := deviceControls(ctx, tx)
+		out = slices.Concat(out, silences, settings, devices)
 		return err
 	})
 	if err != nil {
