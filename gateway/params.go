@@ -139,6 +139,9 @@ func (p *params) search(name string) string {
 
 // tags reads parameters of the form key:value; the key ends at the first colon.
 func (p *params) tags(name string) map[string]string {
+	if len(p.values[name]) == 0 {
+		return nil
+	}
 	out := map[string]string{}
 	for _, v := range p.values[name] {
 		key, value, ok := strings.Cut(v, ":")

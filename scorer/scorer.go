@@ -17,6 +17,7 @@ import (
 	"math"
 
 	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/zones"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -24,6 +25,8 @@ import (
 type Fold struct {
 	state   *stream.State
 	metrics *stream.Table[*metric]
+	// known are the settings of all metrics, also of those not scored yet.
+	known *stream.Table[*settings]
 
 	entry    schemas.Entry
 	verdict  Verdict
@@ -37,6 +40,7 @@ type Fold struct {
 func New() stream.Fold {
 	s := stream.NewState()
 	f := &Fold{state: s, metrics: stream.NewTable(s, "metrics", func() *metric { return &metric{} })}
+	f.known = stream.NewTable(s, "settings", func() *settings { return &settings{} })
 	f.kind.Score = &f.score
 	f.emit.Kind = &f.kind
 	return f
@@ -72,6 +76,7 @@ func (f *Fold) control(c *schemas.Control) {
 		// Ids are derived from the tenant's: they can be nobody else's.
 		if id, err := schemas.IDFrom(raw); err == nil {
 			f.metrics.Delete(id)
+			f.known.Delete(id)
 		}
 	}
 	s := c.GetMetricSettings()
@@ -82,11 +87,13 @@ func (f *Fold) control(c *schemas.Control) {
 	if err != nil {
 		return
 	}
-	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings {
-		return
+	next := settingsFrom(c.Version, s)
+	if known, ok := f.known.Get(id); !ok || c.Version > known.version {
+		*f.known.Touch(id) = next
 	}
-	m := f.metrics.Touch(id)
-	m.settings, m.direction, m.minDeviation = c.Version, s.Direction, s.MinAbsDeviation
+	if m, ok := f.metrics.Get(id); ok && c.Version > m.settings {
+		f.metrics.Touch(id).set(next)
+	}
 }
 
 // evaluate scores one vector.
@@ -108,10 +115,13 @@ func (f *Fold) evaluate(e *schemas.Features, out *stream.Outputs) error {
 	m := f.metrics.Touch(id)
 	if m.model == nil {
 		m.model = NewModel(seedOf(id))
+		if set, ok := f.known.Get(id); ok {
+			m.set(*set)
+		}
 	}
 	// Step stays 0: the model learns the step of its evaluations, so that it sees
 	// the same online and offline.
-	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e)}, v)
+	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e), Sensitivity: m.sensitivity}, v)
 	f.announce(e, m, out)
 	f.emitScore(e, m, v, out)
 	return nil
@@ -170,6 +180,8 @@ type metric struct {
 	settings     uint64 // version
 	direction    schemas.Direction
 	minDeviation float64
+	sensitivity  float64 // see settings
+	timezone     string
 	refits       uint64   // of the forest, as announced
 	version      [32]byte // of the announced forest
 }
@@ -193,14 +205,29 @@ func (m *metric) quiets(value float64, v *Verdict) bool {
 	return max(d, -d) < m.minDeviation
 }
 
+// The first byte of a record: its layout, and the parts that are there. A part is
+// absent until it is used, so a record without it is as it was before the part
+// was thought of.
+const (
+	recordLayout = 1
+	recordOwn    = 4 // sensitivity and time zone
+)
+
 // AppendState implements stream.Record.
 func (m *metric) AppendState(b []byte) []byte {
-	b = append(b, 1, byte(m.direction))
+	parts := byte(recordLayout)
+	if m.sensitivity != 0 || m.timezone != "" {
+		parts |= recordOwn
+	}
+	b = append(b, parts, byte(m.direction))
 	b = binary.AppendUvarint(b, m.settings)
 	b = appendFloat(b, m.minDeviation)
 	b = binary.AppendUvarint(b, m.refits)
 	if m.refits > 0 {
 		b = append(b, m.version[:]...)
+	}
+	if parts&recordOwn != 0 {
+		b = appendOwn(b, m.sensitivity, m.timezone)
 	}
 	if m.model == nil {
 		return b
@@ -215,9 +242,10 @@ var (
 
 // DecodeState implements stream.Record.
 func (m *metric) DecodeState(b []byte) error {
-	if len(b) < 3 || b[0] != 1 {
+	if len(b) < 3 || b[0]&recordLayout == 0 || b[0]&^(recordLayout|recordOwn) != 0 {
 		return errRecord
 	}
+	parts := b[0]
 	m.direction = schemas.Direction(b[1])
 	v, n := binary.Uvarint(b[2:])
 	if n <= 0 || len(b) < 2+n+8 {
@@ -236,11 +264,22 @@ func (m *metric) DecodeState(b []byte) error {
 		}
 		b = b[copy(m.version[:], b):]
 	}
+	if parts&recordOwn != 0 {
+		var err error
+		if m.sensitivity, m.timezone, b, err = readOwn(b); err != nil {
+			return err
+		}
+	}
 	if len(b) == 0 {
 		return nil
 	}
 	m.model = NewModel(0)
-	return m.model.DecodeState(b)
+	if err := m.model.DecodeState(b); err != nil {
+		return err
+	}
+	zone, _ := zones.Find(m.timezone) // was found before
+	m.model.mix.season.zone = zone
+	return nil
 }
 
 func appendFloat(b []byte, f float64) []byte {
