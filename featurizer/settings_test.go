@@ -189,12 +189,12 @@ func TestSettingsOutliveTheMetric(t *testing.T) {
 
 // A metric without window and hop of its own is stored as it was before there were any.
 func TestMetricsOfOldStayReadable(t *testing.T) {
-	for _, s := range []settings{{version: 3, expected: 5e6}, {version: 3, window: 60e6}, {version: 3, hop: 7e6}, {window: 60e6, hop: 10e6, expected: 1}} {
+	for _, s := range []settings{{version: 3, expected: 5e6}, {version: 3, window: 60e6}, {version: 3, window: 900e6}, {version: 3, hop: 7e6}, {window: 60e6, hop: 10e6, expected: 1}} {
 		m := &metric{window: NewWindow(Config{})}
-		m.set(s, Config{}.withDefaults())
-		for i := range int64(100) {
-			m.window.Add(i*1e6, float64(i%7))
+		for i := range int64(2000) { // too many for samples: in sub-buckets
+			m.window.Add(i*250_000, float64(i%7))
 		}
+		m.set(s, Config{}.withDefaults()) // and no point behind it
 		b := m.AppendState(nil)
 		if own := s.window != 0 || s.hop != 0; (b[0] == ownWindow) != own {
 			t.Errorf("%+v is stored as version %d", s, b[0])
