@@ -28,8 +28,9 @@ type params struct {
 	problem *problem
 }
 
-// readParams refuses parameters that are not known: a misspelt filter must not
-// answer with everything. A name with * may be given several times.
+// readParams reads those of known; knownQuery has refused what the contract does not
+// have, and this refuses what goes with other parameters only. A name with * may be
+// given several times.
 func readParams(r *http.Request, known ...string) *params {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	p := &params{values: values}
@@ -44,7 +45,7 @@ func readParams(r *http.Request, known ...string) *params {
 				p.refuse(name, "is longer than 1024 bytes")
 			}
 		case !slices.Contains(known, name):
-			p.refuse(name, "is unknown; expected one of "+strings.ReplaceAll(strings.Join(known, ", "), "*", ""))
+			p.refuse(name, unknownParameter(strings.Split(strings.ReplaceAll(strings.Join(known, ","), "*", ""), ",")))
 		case len(v) > 1:
 			p.refuse(name, "is given more than once")
 		case len(v[0]) > 1024:

@@ -22,7 +22,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	with := func(scope, pattern string, h http.HandlerFunc) {
 		s.table = append(s.table, Route{Pattern: pattern, Scope: scope, Handler: h})
-		mux.Handle(pattern, s.scoped(scope, h))
+		mux.Handle(pattern, s.scoped(scope, s.knownQuery(pattern, h)))
 	}
 	public := func(pattern string, h http.HandlerFunc) { with("", pattern, h) }
 
