@@ -57,7 +57,7 @@ func TestOwner(t *testing.T) {
 			}
 			enter("ep_live_wrong")
 			p.wait("the refusal", `document.querySelector('[role=alert]')?.innerText.includes('401')`)
-			p.do(chromedp.Clear("#token"))
+			p.do(chromedp.Evaluate[chromedp.Void](`{ const t = document.querySelector('#token'); t.value = ''; t.dispatchEvent(new Event('input', {bubbles: true})) }`))
 			enter(ownerToken)
 			p.wait("tenants", `document.querySelectorAll('[data-tenant]').length >= 2 && document.querySelector('meter')`)
 			p.wait("stages", `document.querySelectorAll('[data-log]').length === 6`)
