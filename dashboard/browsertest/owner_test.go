@@ -3,6 +3,7 @@ package browsertest
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,6 +37,26 @@ func asOwner(t *testing.T, method, path, body string) {
 	}
 }
 
+// demoTenant is the tenant of the service's own key.
+func demoTenant(t *testing.T) string {
+	t.Helper()
+	var list struct{ Data []struct{ ID, Name string } }
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, service.url+"/v1/owner/tenants", http.NoBody)
+	must(t, err)
+	r.Header.Set("Authorization", "Bearer "+ownerToken)
+	answer, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer func() { _ = answer.Body.Close() }()
+	must(t, json.NewDecoder(answer.Body).Decode(&list))
+	for _, tenant := range list.Data {
+		if tenant.Name == "dev" {
+			return tenant.ID
+		}
+	}
+	t.Fatalf("no tenant dev among %v", list.Data)
+	return ""
+}
+
 // TestOwner: the owner's token opens the page over all tenants, in both sizes and
 // themes; a wrong one does not; and the token is nowhere but in the page's memory.
 func TestOwner(t *testing.T) {
@@ -43,6 +64,10 @@ func TestOwner(t *testing.T) {
 	must(t, err)
 	partlyWrong(t)
 	asOwner(t, http.MethodPut, "/v1/owner/plans/small", `{"points_per_month":40000}`)
+	asOwner(t, http.MethodPut, "/v1/owner/plans/roomy", `{"points_per_month":200000}`)
+	demo := demoTenant(t)
+	asOwner(t, http.MethodPatch, "/v1/owner/tenants/"+demo, `{"plan":"roomy"}`)
+	defer asOwner(t, http.MethodPatch, "/v1/owner/tenants/"+demo, `{"plan":"default"}`)
 	for _, v := range []view{desktop, phone} {
 		t.Run(v.name, func(t *testing.T) {
 			name := "a-small-tenant-on-the-" + v.name
@@ -61,7 +86,7 @@ func TestOwner(t *testing.T) {
 			enter(ownerToken)
 			p.wait("tenants", `document.querySelectorAll('[data-tenant]').length >= 2 && document.querySelector('meter')`)
 			p.wait("stages", `document.querySelectorAll('[data-log]').length === 6`)
-			p.wait("use of the demo", `[...document.querySelectorAll('[data-tenant]')].some(e => /[1-9]/.test(e.querySelector('.use').innerText) && e.innerText.includes('unbounded'))`)
+			p.wait("use of the demo", `[...document.querySelectorAll('[data-tenant]')].some(e => /[1-9]/.test(e.querySelector('.use').innerText) && e.querySelector('meter')?.value > 1000)`)
 			if text := p.text("main"); !strings.Contains(text, name) || !strings.Contains(text, "of 40,000") {
 				t.Errorf("the page lacks a tenant or its quota: %s", text)
 			}
