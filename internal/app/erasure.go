@@ -24,8 +24,8 @@ type Erasure struct {
 	Rows        map[string]int64 `json:"rows"` // deleted, by table
 	Models      int              `json:"model_artefacts"`
 	// Webhooks were planned or waited for their next attempt; they are given up.
-	Webhooks int64 `json:"webhooks_pending"`
-	Archive     string           `json:"archive"`
+	Webhooks int64  `json:"webhooks_pending"`
+	Archive  string `json:"archive"`
 	// Controls are the roots at which the folds drop the tenant, by partition.
 	Controls map[int]uint64 `json:"controls,omitempty"`
 	Follows  []Following    `json:"follows"`

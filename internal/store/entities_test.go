@@ -1,10 +1,10 @@
 package store_test
 
 import (
-	"reflect"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"sync"
 	"testing"
 	"time"

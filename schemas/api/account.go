@@ -94,7 +94,7 @@ type OwnerTenant struct {
 	CreatedAt  *time.Time `json:"created_at,omitempty"`
 	DisabledAt *time.Time `json:"disabled_at,omitempty"`
 	DeletedAt  *time.Time `json:"deleted_at,omitempty"` // its deletion began
-	Month      *Used      `json:"month,omitempty"` // used since the first of this month
+	Month      *Used      `json:"month,omitempty"`      // used since the first of this month
 	LastDay    string     `json:"last_day,omitempty"`
 	Devices    int64      `json:"devices"`
 	Metrics    int64      `json:"metrics"`
