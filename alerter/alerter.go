@@ -2,7 +2,7 @@
 // ALERTS and the last fold of the path.
 //
 // What comes in: scores, metric declarations, ticks and controls (rules,
-// silences, metric settings) of one partition. What goes out: alert events
+// silences, settings of metrics and devices) of one partition. What goes out: alert events
 // (opened, updated, resolved); nothing is forwarded, since nobody behind this
 // stage folds. In what order: the order of the entries; rules of a metric in the
 // order of their ids; timed transitions in the order of (deadline, rule and
@@ -175,14 +175,16 @@ func (f *Fold) applyControl(in stream.Input, msg *schemas.Control, out *stream.O
 	if err != nil || next == nil {
 		return err
 	}
-	if known, ok := f.controls.Get(next.key); ok && known.message.Version >= msg.Version {
+	known, ok := f.controls.Get(next.key)
+	if ok && known.message.Version >= msg.Version {
 		return nil
 	}
+	retagged := ok && !sameTags(known.tags, next.tags) || !ok && len(next.tags) > 0
 	*f.controls.Touch(next.key) = *next
 	owner := f.tenant(next.tenant)
 	owner.put(next)
 	for _, key := range f.watches.Keys() {
-		if w, _ := f.watches.Get(key); w.tenant == next.tenant && next.concerns(w) {
+		if w, _ := f.watches.Get(key); w.tenant == next.tenant && next.concerns(w, retagged) {
 			f.recheck(key)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // control is one piece of configuration in force: a rule, a silence, the
-// settings of a metric, or the stone over a deleted one (which keeps its version,
+// settings of a metric or a device, or the stone over a deleted one (which keeps its version,
 // so that a control that was overtaken can't bring it back).
 type control struct {
 	message *schemas.Control
@@ -19,7 +19,7 @@ type control struct {
 	// Derived from message.
 	key    schemas.ID // of the control: tenant and what it is about
 	tenant schemas.ID
-	id     schemas.ID // of the rule, silence or metric
+	id     schemas.ID // of the rule, silence, metric or device
 	kind   controlKind
 
 	rule    *schemas.AlertRule // nil unless a rule in force
@@ -30,6 +30,7 @@ type control struct {
 	silenceRule schemas.ID
 
 	settings *schemas.MetricSettings
+	tags     []*schemas.Tag // set on the metric or device
 }
 
 type controlKind byte
@@ -38,6 +39,7 @@ const (
 	ruleKind controlKind = iota + 1
 	silenceKind
 	settingsKind
+	deviceKind
 )
 
 // AppendState and DecodeState implement stream.Record: the control as it stood in the log.
@@ -79,6 +81,9 @@ func compile(msg *schemas.Control) (*control, error) {
 		id, c.kind = change.SilenceDeleted.GetSilenceId(), silenceKind
 	case *schemas.Control_MetricSettings:
 		id, c.kind, c.settings = change.MetricSettings.GetMetricId(), settingsKind, change.MetricSettings
+		c.tags = c.settings.GetTags()
+	case *schemas.Control_DeviceSettings:
+		id, c.kind, c.tags = change.DeviceSettings.GetDeviceId(), deviceKind, change.DeviceSettings.GetTags()
 	default:
 		return nil, nil
 	}
@@ -144,13 +149,16 @@ func watchKey(rule, metric schemas.ID) schemas.ID {
 	return schemas.ID(uuid.NewSHA1(uuid.UUID(rule), metric[:]))
 }
 
-// concerns reports whether a change of this control can matter to an existing watch.
-func (c *control) concerns(w *watch) bool {
+// concerns reports whether a change of this control can matter to an existing
+// watch; retagged says that the control before it had other tags.
+func (c *control) concerns(w *watch, retagged bool) bool {
 	switch c.kind {
 	case ruleKind:
 		return w.rule == c.id
 	case settingsKind:
-		return w.metric == c.id && !c.settings.Enabled
+		return w.metric == c.id && (retagged || !c.settings.Enabled)
+	case deviceKind:
+		return w.device == c.id && retagged
 	default:
 		return w.open && w.mutedUntil != 0
 	}
@@ -160,8 +168,9 @@ func (c *control) concerns(w *watch) bool {
 type tenant struct {
 	rules      []*control
 	silences   []*control
-	disabled   map[schemas.ID]bool // metrics
-	generation uint64              // rises with every change that can alter a match
+	disabled   map[schemas.ID]bool           // metrics
+	tags       map[schemas.ID][]*schemas.Tag // set on metrics and devices; their ids never meet
+	generation uint64                        // rises with every change that can alter a match
 }
 
 // put brings a new control into force, or takes a deleted one out of it.
@@ -174,6 +183,7 @@ func (t *tenant) put(c *control) {
 		t.silences = replace(t.silences, c, c.silence != nil)
 	case settingsKind:
 		t.generation++
+		t.tag(c)
 		if t.disabled == nil {
 			t.disabled = map[schemas.ID]bool{}
 		}
@@ -182,7 +192,38 @@ func (t *tenant) put(c *control) {
 		} else {
 			t.disabled[c.id] = true
 		}
+	case deviceKind:
+		t.generation++
+		t.tag(c)
 	}
+}
+
+func (t *tenant) tag(c *control) {
+	if t.tags == nil {
+		t.tags = map[schemas.ID][]*schemas.Tag{}
+	}
+	if len(c.tags) == 0 {
+		delete(t.tags, c.id)
+		return
+	}
+	t.tags[c.id] = c.tags
+}
+
+// hasTag reports whether a metric bears a tag. Of each key the value set on the
+// metric holds, else that set on its device, else that of the payload.
+func (t *tenant) hasTag(device, id schemas.ID, m *metric, want *schemas.Tag) bool {
+	for _, set := range [...][]*schemas.Tag{t.tags[id], t.tags[device], m.tags()} {
+		for _, tag := range set {
+			if tag.Key == want.Key {
+				return tag.Value == want.Value
+			}
+		}
+	}
+	return false
+}
+
+func sameTags(a, b []*schemas.Tag) bool {
+	return slices.EqualFunc(a, b, func(a, b *schemas.Tag) bool { return a.Key == b.Key && a.Value == b.Value })
 }
 
 func replace(list []*control, c *control, inForce bool) []*control {
@@ -208,7 +249,7 @@ func (t *tenant) rule(id schemas.ID) *control {
 }
 
 // matches reports whether a rule watches a metric; every condition that is given must hold.
-func (c *control) matches(device, id schemas.ID, m *metric) bool {
+func (t *tenant) matches(c *control, device, id schemas.ID, m *metric) bool {
 	r := c.rule
 	if len(c.devices) > 0 && !slices.Contains(c.devices, device) {
 		return false
@@ -220,7 +261,7 @@ func (c *control) matches(device, id schemas.ID, m *metric) bool {
 		return false
 	}
 	for _, want := range r.Tags {
-		if !m.hasTag(want) {
+		if !t.hasTag(device, id, m, want) {
 			return false
 		}
 	}

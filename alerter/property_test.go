@@ -55,7 +55,7 @@ func (w *world) control(change func(*schemas.Control)) *schemas.Entry {
 
 func (w *world) entry() *schemas.Entry {
 	switch rapid.SampledFrom([]string{"score", "score", "score", "score", "score", "tick", "tick", "rule", "unrule", "silence", "unsilence",
-		"settings", "declare"}).Draw(w.t, "kind") {
+		"settings", "device", "declare"}).Draw(w.t, "kind") {
 	case "tick":
 		w.second += rapid.SampledFrom([]int64{1, 1, 1, 2, 60}).Draw(w.t, "tick")
 		return &schemas.Entry{Kind: &schemas.Entry_Tick{Tick: &schemas.Tick{Second: w.second}}}
@@ -85,13 +85,23 @@ func (w *world) entry() *schemas.Entry {
 		return w.control(func(c *schemas.Control) {
 			c.TenantId = tenantOf(name)
 			c.Change = &schemas.Control_MetricSettings{MetricSettings: &schemas.MetricSettings{MetricId: bytesOf("metric", name),
-				Enabled: rapid.IntRange(0, 3).Draw(w.t, "enabled") > 0}}
+				Enabled: rapid.IntRange(0, 3).Draw(w.t, "enabled") > 0, Tags: w.tags()}}
+		})
+	case "device":
+		name := w.pick("metric", worldMetrics)
+		return w.control(func(c *schemas.Control) {
+			c.TenantId = tenantOf(name)
+			c.Change = &schemas.Control_DeviceSettings{DeviceSettings: &schemas.DeviceSettings{DeviceId: bytesOf("device", name), Tags: w.tags()}}
 		})
 	case "declare":
 		return declared(w.pick("metric", worldMetrics), rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "site"))
 	default:
 		return w.score(w.pick("metric", worldMetrics))
 	}
+}
+
+func (w *world) tags() []*schemas.Tag {
+	return rapid.SampledFrom([][]*schemas.Tag{nil, {{Key: "site", Value: "a"}}, {{Key: "site", Value: "b"}}}).Draw(w.t, "tags set")
 }
 
 func declared(name, site string) *schemas.Entry {

@@ -22,7 +22,8 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' outputs as they ar
 //
 //	rule NAME [tenant=T] [version=N] key=value...  | unrule NAME
 //	silence NAME from=S to=S [rule=NAME] [device=GLOB] [metric=GLOB] | unsilence NAME
-//	settings METRIC enabled=BOOL
+//	settings METRIC [enabled=BOOL] [tags=k:v,...]
+//	device NAME [tags=k:v,...]
 //	metric METRIC [tenant=T] [device=NAME] [tags=k:v,...]
 //	score METRIC TS alarm [severity] [label] [v=VALUE] [exp=VALUE] [warm] [backfill] [tick] [lag=S]
 //	tick S [TO]
@@ -133,7 +134,9 @@ func (s *script) entries(t *testing.T, line string) []*schemas.Entry {
 		control.Change = &schemas.Control_SilenceDeleted{SilenceDeleted: &schemas.SilenceDeleted{SilenceId: bytesOf("silence", plain[0])}}
 	case "settings":
 		control.Change = &schemas.Control_MetricSettings{MetricSettings: &schemas.MetricSettings{
-			MetricId: bytesOf("metric", plain[0]), Enabled: opts["enabled"] == "true"}}
+			MetricId: bytesOf("metric", plain[0]), Enabled: opts["enabled"] != "false", Tags: tags(opts["tags"])}}
+	case "device":
+		control.Change = &schemas.Control_DeviceSettings{DeviceSettings: &schemas.DeviceSettings{DeviceId: bytesOf("device", plain[0]), Tags: tags(opts["tags"])}}
 	case "metric":
 		return []*schemas.Entry{{Kind: &schemas.Entry_MetricDeclared{MetricDeclared: s.declare(plain[0], tenant, opts)}}}
 	case "score":

@@ -107,6 +107,8 @@ func expect(t *testing.T, hooks <-chan string, alert schemas.ID, ordinals ...uin
 
 type oneEndpoint string
 
+func (oneEndpoint) Gone(context.Context, []schemas.ID) ([]schemas.ID, error) { return nil, nil }
+
 func (e oneEndpoint) Endpoints(_ context.Context, of schemas.ID) ([]deliverer.Endpoint, error) {
 	if of != tenant {
 		return nil, nil

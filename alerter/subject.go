@@ -32,8 +32,8 @@ func (m *metric) DecodeState(b []byte) error {
 	return nil
 }
 
-// A metric that was never declared has no names and no tags; only rules without
-// patterns and tags match it.
+// A metric that was never declared has no names and no tags but those set by API;
+// only rules without patterns and other tags match it.
 func (m *metric) deviceName() string {
 	if m == nil {
 		return ""
@@ -55,16 +55,12 @@ func (m *metric) unit() string {
 	return m.declared.Unit
 }
 
-func (m *metric) hasTag(want *schemas.Tag) bool {
+// tags are those of the payload.
+func (m *metric) tags() []*schemas.Tag {
 	if m == nil {
-		return false
+		return nil
 	}
-	for _, tag := range m.declared.Tags {
-		if tag.Key == want.Key && tag.Value == want.Value {
-			return true
-		}
-	}
-	return false
+	return m.declared.Tags
 }
 
 // subject is the cached index of one metric: which rules watch it. It holds
@@ -122,7 +118,7 @@ func (f *Fold) index(t *tenant, sub *subject) *subject {
 	sub.threshold = math.Inf(1)
 	sub.disabled = t.disabled[sub.id]
 	for _, r := range t.rules {
-		if !r.matches(sub.device, sub.id, sub.metric) {
+		if !t.matches(r, sub.device, sub.id, sub.metric) {
 			continue
 		}
 		key := watchKey(r.key, sub.id)

@@ -72,7 +72,7 @@ func (f *Fold) settle(c cause, key schemas.ID, now int64) {
 	t := transition{c, f, owner.rule(w.rule), m, w}
 	at := now - w.lag // event time of this metric, by the clock
 
-	if t.rule == nil || owner.disabled[w.metric] || !t.rule.matches(w.device, w.metric, m) {
+	if t.rule == nil || owner.disabled[w.metric] || !owner.matches(t.rule, w.device, w.metric, m) {
 		if w.open {
 			t.emit(schemas.AlertState_ALERT_STATE_RESOLVED, max(w.at, at), "Rule or metric changed; ")
 		}

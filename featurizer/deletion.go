@@ -14,6 +14,8 @@ func (f *Fold) forget(of []byte, d *schemas.TenantDeleted) {
 			f.metrics.Delete(id)
 		}
 	}
+	// Settings have no tenant beside them: ids are derived from the tenant's, so those
+	// named can be nobody else's, and all that have settings are named.
 	if len(d.MetricIds) == 0 {
 		for _, id := range f.metrics.Keys() {
 			drop(id)
@@ -22,6 +24,7 @@ func (f *Fold) forget(of []byte, d *schemas.TenantDeleted) {
 	for _, raw := range d.MetricIds {
 		if id, err := schemas.IDFrom(raw); err == nil {
 			drop(id)
+			f.settings.Delete(id)
 		}
 	}
 }

@@ -33,7 +33,10 @@ type Fold struct {
 	cfg     Config
 	metrics *stream.Table[*metric]
 	clocks  *stream.Table[*clock]
-	due     deadlines // derived: silence and eviction, in virtual time
+	// settings are those of all metrics, also of such as are not known here: they
+	// outlive a metric that is forgotten after a long silence.
+	settings *stream.Table[*settings]
+	due      deadlines // derived: silence and eviction, in virtual time
 
 	entry  schemas.Entry
 	buffer schemas.PointsBuffer
@@ -54,6 +57,7 @@ func NewFold(cfg Config) *Fold {
 	f := &Fold{state: s, cfg: cfg.withDefaults()}
 	f.metrics = stream.NewTable(s, "metrics", func() *metric { return &metric{window: NewWindow(f.cfg)} })
 	f.clocks = stream.NewTable(s, "clock", func() *clock { return &clock{} })
+	f.settings = stream.NewTable(s, "settings", func() *settings { return &settings{} })
 	f.kind.Features = &f.feat
 	f.emit.Kind = &f.kind
 	s.OnRestore(f.rebuild)
@@ -115,11 +119,14 @@ func (f *Fold) control(c *schemas.Control) {
 	if err != nil {
 		return
 	}
-	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings {
+	next := settings{version: c.Version, expected: s.ExpectedIntervalUs, window: bound(s.WindowUs, maxWindow), hop: bound(s.HopUs, maxHop)}
+	if known, ok := f.settings.Get(id); !ok || c.Version > known.version {
+		*f.settings.Touch(id) = next
+	}
+	if m, ok := f.metrics.Get(id); !ok || c.Version <= m.settings.version {
 		return
 	}
-	m := f.metrics.Touch(id)
-	m.settings, m.expected = c.Version, s.ExpectedIntervalUs
+	f.metrics.Touch(id).set(next, f.cfg)
 }
 
 // points folds the samples of one device.
@@ -137,7 +144,11 @@ func (f *Fold) series(p *schemas.PointsBuffer, s *schemas.SeriesBuffer, c *clock
 	m, known := f.metrics.Find(s.Metric).Touch()
 	if !known {
 		m.tenant, m.device = p.Tenant, p.Device
+		if set, ok := f.settings.Get(s.Metric); ok {
+			m.set(*set, f.cfg)
+		}
 	}
+	hop := m.hopOf(f.cfg)
 	for i := s.From; i < s.To; i++ {
 		if p.Flags[i]&uint32(schemas.PointFlag_POINT_FLAG_BEHIND) != 0 {
 			continue // stored only: its time has passed
@@ -147,7 +158,7 @@ func (f *Fold) series(p *schemas.PointsBuffer, s *schemas.SeriesBuffer, c *clock
 		if added != Entered && added != Late {
 			continue
 		}
-		if m.hop.Point(f.cfg.Hop, m.window.Step(), ts, value, added == Late) {
+		if m.hop.Point(hop, m.window.Step(), ts, value, added == Late) {
 			m.window.Evaluate(ts, &f.vector)
 			f.vectorOut(p, s.Metric[:], m, ts, out)
 		}

@@ -15,8 +15,7 @@ type metric struct {
 	heard          int64       // virtual time of the newest arrival, µs
 	deadline       int64       // virtual time at which a tick looks at the metric
 	queued         int64       // deadline of the valid entry in Fold.due, never after deadline; derived
-	expected       int64       // setting: interval in µs, 0 = learned
-	settings       uint64      // version of the setting
+	settings       settings    // in force
 	armed          bool        // a point that is not backfill has been heard
 	silent         bool
 }
@@ -52,8 +51,8 @@ func (m *metric) patience(interval int64) int64 {
 
 // interval is the expected distance of arrivals in µs, 0 while unknown.
 func (m *metric) interval() int64 {
-	if m.expected > 0 {
-		return m.expected
+	if m.settings.expected > 0 {
+		return m.settings.expected
 	}
 	if m.arrival.n < silentLearnt {
 		return 0
@@ -61,16 +60,30 @@ func (m *metric) interval() int64 {
 	return max(m.arrival.step(), m.window.Step())
 }
 
+// Versions of a metric's state: the second has a window and a hop of its own.
+const (
+	plainMetric = 1
+	ownWindow   = 2
+)
+
 // AppendState implements stream.Record.
 func (m *metric) AppendState(b []byte) []byte {
-	e := encoder{append(b, 1)}
+	version := byte(plainMetric)
+	if m.settings.window != 0 || m.settings.hop != 0 {
+		version = ownWindow
+	}
+	e := encoder{append(b, version)}
 	e.b = append(e.b, m.tenant[:]...)
 	e.b = append(e.b, m.device[:]...)
 	e.b = append(e.b, byte(b2u(m.armed)|b2u(m.silent)<<1))
 	e.int(m.heard)
 	e.int(m.deadline)
-	e.int(m.expected)
-	e.uint(m.settings)
+	e.int(m.settings.expected)
+	e.uint(m.settings.version)
+	if version == ownWindow {
+		e.uint(uint64(m.settings.window))
+		e.uint(uint64(m.settings.hop))
+	}
 	m.arrival.append(&e)
 	e.b = m.hop.AppendState(e.b)
 	return m.window.AppendState(e.b)
@@ -79,7 +92,8 @@ func (m *metric) AppendState(b []byte) []byte {
 // DecodeState implements stream.Record.
 func (m *metric) DecodeState(b []byte) error {
 	d := decoder{b: b}
-	d.require(d.byte() == 1, "metric: version")
+	version := d.byte()
+	d.require(version == plainMetric || version == ownWindow, "metric: version")
 	if d.err != nil || len(d.b) < 33 {
 		return errState("metric: length")
 	}
@@ -89,7 +103,17 @@ func (m *metric) DecodeState(b []byte) error {
 	d.b = d.b[33:]
 	d.require(flags < 4, "metric: flags")
 	m.armed, m.silent = flags&1 != 0, flags&2 != 0
-	m.heard, m.deadline, m.expected, m.settings = d.int(), d.int(), d.int(), d.uint()
+	m.heard, m.deadline = d.int(), d.int()
+	m.settings = settings{expected: d.int(), version: d.uint()}
+	if version == ownWindow {
+		window, hop := d.uint(), d.uint()
+		d.require(window <= uint64(maxWindow) && hop <= uint64(maxHop) && window+hop > 0, "metric: settings")
+		if d.err != nil {
+			return d.err
+		}
+		m.settings.window, m.settings.hop = int64(window), int64(hop)
+		m.set(m.settings, m.window.cfg) // the window is empty yet: it takes its span
+	}
 	m.arrival.decode(&d)
 	if d.err != nil || len(d.b) < hopState {
 		return errState("metric: length")

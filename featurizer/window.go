@@ -107,6 +107,21 @@ func (w *Window) Reset(cfg Config) {
 	*w = Window{cfg: cfg, width: cfg.Window.Microseconds(), first: noTime, floor: noTime, covered: noTime}
 }
 
+// Resize changes the span. What is held beyond a shorter one goes at once; a
+// longer one is covered as far back as samples are held.
+func (w *Window) Resize(window time.Duration) {
+	cfg := w.cfg
+	cfg.Window = window
+	cfg = cfg.withDefaults()
+	if cfg.Window == w.cfg.Window {
+		return
+	}
+	w.cfg, w.width = cfg, cfg.Window.Microseconds()
+	if w.first != noTime {
+		w.evict()
+	}
+}
+
 // Len returns how many raw samples are held.
 func (w *Window) Len() int { return len(w.samples.live()) }
 

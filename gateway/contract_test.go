@@ -187,3 +187,57 @@ func TestContractSeesAMutatedField(t *testing.T) {
 		}
 	}
 }
+
+// So does one in a line of JSON, a row of CSV, or a server-sent event.
+func TestContractSeesAMutatedPart(t *testing.T) {
+	c, err := theContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		point = `{"metric_id":"` + someID + `","device_external_id":"d","metric_name":"m","ts":"2026-11-01T00:00:00Z","value":1,"flags":["late"],"root":7}` + "\n"
+		table = "metric_id,device_external_id,metric_name,ts,value,flags,root\n" + someID + ",d,m,2026-11-01T00:00:00Z,1.5,late behind,7\n" + someID + ",d,m,2026-11-01T00:00:01Z,-2e-07,,8\n"
+		usage = "day,requests,points,bytes,evaluations,webhook_attempts,webhooks_delivered\n2026-11-01,1,2,3,4,5,6\n"
+		live  = "retry: 1000\n\n: keep-alive\nid: 1-2\n\nevent: points\ndata: {\"metric_id\":\"" + someID + "\",\"points\":[[1,2.5]]}\n\nid: 1-3\nevent: ingest\ndata: {\"points_per_second\":1,\"requests_per_second\":2}\n\nevent: dropped\ndata: {\"count\":3}\n\n"
+	)
+	export := "/v1/export?metric_id=" + someID + "&from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
+	for _, m := range []struct{ target, kind, body, old, new string }{
+		{export, "application/x-ndjson", point, "", ""},
+		{export, "application/x-ndjson", point, `"root"`, `"place"`},
+		{export, "application/x-ndjson", point, `"late"`, `"early"`},
+		{export, "application/x-ndjson", point, `"value":1`, `"value":"1"`},
+		{export, "application/x-ndjson", point, `,"root":7`, ``},
+		{export, "application/x-ndjson", point, "}\n", "}"},
+		{export, "text/csv", table, "", ""},
+		{export, "text/csv", table, "root\n", "place\n"},
+		{export, "text/csv", table, "ts,value", "value,ts"},
+		{export, "text/csv", table, ",1.5,", ",one,"},
+		{export, "text/csv", table, "late behind", "early"},
+		{export, "text/csv", table, ",,8", ",,,8"},
+		{export, "text/csv", table, "-2e-07,", ",,"},
+		{export, "text/csv", table, "2026-11-01T00:00:01Z", "1793491201"},
+		{"/v1/usage", "text/csv", usage, "", ""},
+		{"/v1/usage", "text/csv", usage, ",6\n", ",-6\n"},
+		{"/v1/usage", "text/csv", usage, "2026-11-01", "1 Nov"},
+		{"/v1/live", "text/event-stream", live, "", ""},
+		{"/v1/live", "text/event-stream", live, "event: ingest", "event: rates"},
+		{"/v1/live", "text/event-stream", live, `[[1,2.5]]`, `[[1]]`},
+		{"/v1/live", "text/event-stream", live, `"count":3`, `"count":"3"`},
+		{"/v1/live", "text/event-stream", live, `"points_per_second"`, `"rate"`},
+		{"/v1/live", "text/event-stream", live, "event: dropped\ndata", "event: dropped\nbody"},
+	} {
+		var found []string
+		h := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", m.kind)
+			w.Header().Set("X-Request-Id", "r")
+			_, _ = w.Write([]byte(strings.Replace(m.body, m.old, m.new, 1)))
+		}), func(why string) { found = append(found, why) })
+		serve(h, http.MethodGet, m.target)
+		if breaks := m.old != ""; (len(found) > 0) != breaks {
+			t.Errorf("%s %s with %q for %q: found %q", m.kind, m.target, m.new, m.old, found)
+		}
+	}
+	if seen := c.Events(); seen["points"] == 0 || seen["dropped"] == 0 {
+		t.Errorf("events seen: %v", seen)
+	}
+}

@@ -24,7 +24,10 @@ var docsStyle []byte
 // docsPolicy lets the page have its style, and nothing else.
 const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-type docs struct{ spec, page, style *uiFile }
+type docs struct {
+	spec, page, style *uiFile
+	queries           map[string][]string // parameters by pattern
+}
 
 func newDocs() (*docs, error) {
 	d, err := readDocument(schemas.OpenAPI())
@@ -42,7 +45,7 @@ func newDocs() (*docs, error) {
 	if err := t.Execute(&page, docsOf(d)); err != nil {
 		return nil, fmt.Errorf("write docs: %w", err)
 	}
-	return &docs{newUIFile("openapi.json", spec.Bytes()), newUIFile("docs.html", page.Bytes()), newUIFile("docs.css", docsStyle)}, nil
+	return &docs{newUIFile("openapi.json", spec.Bytes()), newUIFile("docs.html", page.Bytes()), newUIFile("docs.css", docsStyle), d.queries()}, nil
 }
 
 func (d *docs) serve(f *uiFile) http.HandlerFunc {

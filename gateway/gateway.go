@@ -86,6 +86,8 @@ type Queries interface {
 	// UpdateMetricSettings replaces the settings of a metric; those of version *ifVersion only, else
 	// ErrVersion. nil = of any.
 	UpdateMetricSettings(ctx context.Context, tenant, metric schemas.ID, settings api.MetricSettings, ifVersion *uint64) (api.MetricSettings, error)
+	// UpdateDeviceSettings is the same for a device.
+	UpdateDeviceSettings(ctx context.Context, tenant, device schemas.ID, settings api.DeviceSettings, ifVersion *uint64) (api.DeviceSettings, error)
 	// ListModels lists all models, or those of one metric where it is not Nil.
 	ListModels(ctx context.Context, tenant, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error)
 	GetModel(ctx context.Context, tenant schemas.ID, version []byte) (api.Model, error)
@@ -157,16 +159,18 @@ type Queries interface {
 type (
 	DeviceFilter struct {
 		ExternalID string
-		Search     string    // part of the name
-		Now        time.Time // what "now" means for last_seen and silent; always set
+		Search     string            // part of the name
+		Tags       map[string]string // of one of its metrics, all
+		Now        time.Time         // what "now" means for last_seen and silent; always set
 	}
 	MetricFilter struct {
 		DeviceID         schemas.ID
 		DeviceExternalID string
 		Name             string
-		Search           string    // part of the name of metric or device
-		Summary          bool      // with summaries
-		Now              time.Time // set with Summary
+		Search           string            // part of the name of metric or device
+		Tags             map[string]string // all
+		Summary          bool              // with summaries
+		Now              time.Time         // set with Summary
 	}
 	// SeriesFilter names one metric; MetricID is always set.
 	SeriesFilter struct {
@@ -179,17 +183,20 @@ type (
 		Range              api.Range
 		MinSeverity        string // info, warning, critical
 		Label              string
+		Tags               map[string]string // of the metric, all
 	}
 	AlertFilter struct {
 		MetricID, DeviceID schemas.ID
-		State              string // open, resolved
-		MinSeverity, Label string // of the latest event
+		State              string            // open, resolved
+		MinSeverity, Label string            // of the latest event
+		Tags               map[string]string // of the metric, all
 	}
 	AlertEventFilter struct {
 		AlertID, RuleID, MetricID, DeviceID schemas.ID
 		Range                               api.Range
 		State                               string // opened, updated, resolved
 		MinSeverity                         string
+		Tags                                map[string]string // of the metric, all
 	}
 )
 

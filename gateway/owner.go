@@ -41,7 +41,7 @@ func (s *Server) ownerRoutes(mux *http.ServeMux) {
 	}
 	with := func(pattern string, h http.HandlerFunc) {
 		s.table = append(s.table, Route{Pattern: pattern, Scope: ScopeOwner, Handler: h})
-		mux.Handle(pattern, s.owned(want, h))
+		mux.Handle(pattern, s.owned(want, s.knownQuery(pattern, h)))
 	}
 	with("GET /v1/owner/tenants", s.handleOwnerTenants)
 	with("POST /v1/owner/tenants", s.handleOwnerCreateTenant)

@@ -27,9 +27,7 @@ func (s *Server) handleOverview(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) handleDevice(w http.ResponseWriter, r *http.Request) {
 	if id, ok := s.pathID(w, r); ok {
-		answerOne(s, w, r, func() (api.Device, error) {
-			return s.deps.Queries.GetDevice(r.Context(), keyFrom(r).TenantID, id, s.now())
-		})
+		s.answerDevice(w, r, id)
 	}
 }
 
@@ -64,10 +62,10 @@ func (s *Server) handleSeries(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) handleAlerts(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "state", "min_severity", "label", "metric_id", "device_id", "limit", "cursor")
+	p := readParams(r, "state", "min_severity", "label", "metric_id", "device_id", "tag*", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
 	f := AlertFilter{MetricID: p.id("metric_id", false), DeviceID: p.id("device_id", false),
-		State: p.oneOf("state", "open", "resolved"), MinSeverity: p.oneOf("min_severity", severities...), Label: p.oneOf("label", labels...)}
+		State: p.oneOf("state", "open", "resolved"), MinSeverity: p.oneOf("min_severity", severities...), Label: p.oneOf("label", labels...), Tags: p.tags("tag")}
 	answerPage(s, w, r, p, func() (api.Page[api.Alert], error) {
 		return s.deps.Queries.ListAlerts(r.Context(), keyFrom(r).TenantID, req, f)
 	})

@@ -28,8 +28,9 @@ type params struct {
 	problem *problem
 }
 
-// readParams refuses parameters that are not known: a misspelt filter must not
-// answer with everything. A name with * may be given several times.
+// readParams reads those of known; knownQuery has refused what the contract does not
+// have, and this refuses what goes with other parameters only. A name with * may be
+// given several times.
 func readParams(r *http.Request, known ...string) *params {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	p := &params{values: values}
@@ -44,7 +45,7 @@ func readParams(r *http.Request, known ...string) *params {
 				p.refuse(name, "is longer than 1024 bytes")
 			}
 		case !slices.Contains(known, name):
-			p.refuse(name, "is unknown; expected one of "+strings.ReplaceAll(strings.Join(known, ", "), "*", ""))
+			p.refuse(name, unknownParameter(strings.Split(strings.ReplaceAll(strings.Join(known, ","), "*", ""), ",")))
 		case len(v) > 1:
 			p.refuse(name, "is given more than once")
 		case len(v[0]) > 1024:
@@ -135,6 +136,28 @@ func (p *params) search(name string) string {
 		p.refuse(name, "expected at most 128 characters without control characters")
 	}
 	return v
+}
+
+// tags reads parameters of the form key:value; the key ends at the first colon.
+func (p *params) tags(name string) map[string]string {
+	if len(p.values[name]) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, v := range p.values[name] {
+		key, value, ok := strings.Cut(v, ":")
+		if _, again := out[key]; again {
+			p.refuse(name, fmt.Sprintf("is given twice with the key %q", key))
+		}
+		if why := payload.TagFault(key, value); !ok || why != "" {
+			p.refuse(name, fmt.Sprintf("expected key:value, such as site:berlin, got %q", v))
+		}
+		out[key] = value
+	}
+	if len(out) > payload.MaxTags {
+		p.refuse(name, fmt.Sprintf("expected at most %d tags", payload.MaxTags))
+	}
+	return out
 }
 
 // number reads a whole number within bounds.

@@ -55,18 +55,18 @@ func (s *Server) queryFailed(w http.ResponseWriter, r *http.Request, err error) 
 }
 
 func (s *Server) handleDevices(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "device_external_id", "q", "limit", "cursor")
-	req, f := p.page(pageDefault, pageMost), DeviceFilter{ExternalID: p.name("device_external_id"), Search: p.search("q"), Now: s.now()}
+	p := readParams(r, "device_external_id", "q", "tag*", "limit", "cursor")
+	req, f := p.page(pageDefault, pageMost), DeviceFilter{ExternalID: p.name("device_external_id"), Search: p.search("q"), Tags: p.tags("tag"), Now: s.now()}
 	answerPage(s, w, r, p, func() (api.Page[api.Device], error) {
 		return s.deps.Queries.ListDevices(r.Context(), keyFrom(r).TenantID, req, f)
 	})
 }
 
 func (s *Server) handleMetrics(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "device_id", "device_external_id", "name", "q", "summary", "limit", "cursor")
+	p := readParams(r, "device_id", "device_external_id", "name", "q", "tag*", "summary", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
 	f := MetricFilter{DeviceID: p.id("device_id", false), DeviceExternalID: p.name("device_external_id"), Name: p.name("name"),
-		Search: p.search("q"), Summary: p.oneOf("summary", "true", "false") == "true"}
+		Search: p.search("q"), Tags: p.tags("tag"), Summary: p.oneOf("summary", "true", "false") == "true"}
 	if f.Summary {
 		f.Now = s.now()
 	}
@@ -148,20 +148,21 @@ func (s *Server) handleScores(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) handleAnomalies(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "metric_id", "device_id", "from", "to", "min_severity", "label", "limit", "cursor")
+	p := readParams(r, "metric_id", "device_id", "from", "to", "min_severity", "label", "tag*", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
 	f := AnomalyFilter{MetricID: p.id("metric_id", false), DeviceID: p.id("device_id", false), Range: p.between(),
-		MinSeverity: p.oneOf("min_severity", severities...), Label: p.oneOf("label", labels...)}
+		MinSeverity: p.oneOf("min_severity", severities...), Label: p.oneOf("label", labels...), Tags: p.tags("tag")}
 	answerPage(s, w, r, p, func() (api.Page[api.Score], error) {
 		return s.deps.Queries.Anomalies(r.Context(), keyFrom(r).TenantID, req, f)
 	})
 }
 
 func (s *Server) handleAlertEvents(w http.ResponseWriter, r *http.Request) {
-	p := readParams(r, "alert_id", "rule_id", "metric_id", "device_id", "from", "to", "state", "min_severity", "limit", "cursor")
+	p := readParams(r, "alert_id", "rule_id", "metric_id", "device_id", "from", "to", "state", "min_severity", "tag*", "limit", "cursor")
 	req := p.page(pageDefault, pageMost)
 	f := AlertEventFilter{AlertID: p.id("alert_id", false), RuleID: p.id("rule_id", false), MetricID: p.id("metric_id", false),
-		DeviceID: p.id("device_id", false), Range: p.between(), State: p.oneOf("state", states...), MinSeverity: p.oneOf("min_severity", severities...)}
+		DeviceID: p.id("device_id", false), Range: p.between(), State: p.oneOf("state", states...), MinSeverity: p.oneOf("min_severity", severities...),
+		Tags: p.tags("tag")}
 	answerPage(s, w, r, p, func() (api.Page[api.AlertEvent], error) {
 		return s.deps.Queries.ListAlertEvents(r.Context(), keyFrom(r).TenantID, req, f)
 	})

@@ -22,7 +22,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	with := func(scope, pattern string, h http.HandlerFunc) {
 		s.table = append(s.table, Route{Pattern: pattern, Scope: scope, Handler: h})
-		mux.Handle(pattern, s.scoped(scope, h))
+		mux.Handle(pattern, s.scoped(scope, s.knownQuery(pattern, h)))
 	}
 	public := func(pattern string, h http.HandlerFunc) { with("", pattern, h) }
 
@@ -45,6 +45,7 @@ func (s *Server) routes() http.Handler {
 	with(ScopeRead, "GET /v1/batches/{id}", s.handleReceipt)
 	with(ScopeRead, "GET /v1/devices", s.handleDevices)
 	with(ScopeRead, "GET /v1/devices/{id}", s.handleDevice)
+	with(ScopeAdmin, "PATCH /v1/devices/{id}", s.handlePatchDevice)
 	with(ScopeRead, "GET /v1/metrics", s.handleMetrics)
 	with(ScopeRead, "GET /v1/metrics/{id}", s.handleMetric)
 	with(ScopeAdmin, "PATCH /v1/metrics/{id}", s.handlePatchMetric)

@@ -152,10 +152,7 @@ func ruleProblem(rule api.AlertRule) *problem {
 	c.pattern("/metric_pattern", rule.MetricPattern)
 	c.ids("/device_ids", rule.DeviceIDs)
 	c.ids("/metric_ids", rule.MetricIDs)
-	c.that(len(rule.Tags) <= 16, "/tags", "too_many", "at most 16 tags")
-	for k, v := range rule.Tags {
-		c.that(k != "" && len(k) <= 64 && len(v) <= 256, "/tags", "bad_tags", "keys of 1 to 64 bytes, values of up to 256")
-	}
+	c.tags("/tags", rule.Tags)
 	c.within("/min_score", rule.MinScore, 0, 1)
 	c.within("/resolve_score", rule.ResolveScore, 0, 1)
 	c.that(rule.ResolveScore <= rule.MinScore || rule.MinScore == 0, "/resolve_score", "out_of_range", "expected at most min_score: above it the rule would resolve and open at once")

@@ -284,6 +284,10 @@ func (s *shelf) RollBackModel(context.Context, schemas.ID, schemas.ID, *uint64, 
 	return api.MetricModel{}, ErrNoEarlierModel
 }
 
+func (s *shelf) UpdateDeviceSettings(_ context.Context, _, _ schemas.ID, v api.DeviceSettings, _ *uint64) (api.DeviceSettings, error) {
+	return v, nil
+}
+
 func (s *shelf) UpdateMetricSettings(_ context.Context, _, _ schemas.ID, v api.MetricSettings, _ *uint64) (api.MetricSettings, error) {
 	return v, ErrNotFound
 }

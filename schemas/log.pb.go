@@ -1303,6 +1303,7 @@ type Control struct {
 	//	*Control_SilenceDeleted
 	//	*Control_ModelPin
 	//	*Control_TenantDeleted
+	//	*Control_DeviceSettings
 	Change        isControl_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1431,6 +1432,15 @@ func (x *Control) GetTenantDeleted() *TenantDeleted {
 	return nil
 }
 
+func (x *Control) GetDeviceSettings() *DeviceSettings {
+	if x != nil {
+		if x, ok := x.Change.(*Control_DeviceSettings); ok {
+			return x.DeviceSettings
+		}
+	}
+	return nil
+}
+
 type isControl_Change interface {
 	isControl_Change()
 }
@@ -1467,6 +1477,10 @@ type Control_TenantDeleted struct {
 	TenantDeleted *TenantDeleted `protobuf:"bytes,12,opt,name=tenant_deleted,json=tenantDeleted,proto3,oneof"`
 }
 
+type Control_DeviceSettings struct {
+	DeviceSettings *DeviceSettings `protobuf:"bytes,20,opt,name=device_settings,json=deviceSettings,proto3,oneof"`
+}
+
 func (*Control_AlertRule) isControl_Change() {}
 
 func (*Control_AlertRuleDeleted) isControl_Change() {}
@@ -1482,6 +1496,8 @@ func (*Control_SilenceDeleted) isControl_Change() {}
 func (*Control_ModelPin) isControl_Change() {}
 
 func (*Control_TenantDeleted) isControl_Change() {}
+
+func (*Control_DeviceSettings) isControl_Change() {}
 
 type AlertRule struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1782,7 +1798,11 @@ type MetricSettings struct {
 	Direction          Direction              `protobuf:"varint,3,opt,name=direction,proto3,enum=edgepulse.v1.Direction" json:"direction,omitempty"`
 	MinAbsDeviation    float64                `protobuf:"fixed64,4,opt,name=min_abs_deviation,json=minAbsDeviation,proto3" json:"min_abs_deviation,omitempty"`
 	Enabled            bool                   `protobuf:"varint,5,opt,name=enabled,proto3" json:"enabled,omitempty"`
-	Timezone           string                 `protobuf:"bytes,6,opt,name=timezone,proto3" json:"timezone,omitempty"` // IANA name; empty = UTC
+	Timezone           string                 `protobuf:"bytes,6,opt,name=timezone,proto3" json:"timezone,omitempty"`                  // IANA name; empty = UTC
+	WindowUs           int64                  `protobuf:"varint,7,opt,name=window_us,json=windowUs,proto3" json:"window_us,omitempty"` // trailing span of the features; 0 = the fold's default
+	HopUs              int64                  `protobuf:"varint,8,opt,name=hop_us,json=hopUs,proto3" json:"hop_us,omitempty"`          // distance of evaluations; 0 = the fold's default
+	Sensitivity        float64                `protobuf:"fixed64,9,opt,name=sensitivity,proto3" json:"sensitivity,omitempty"`          // about how many times as many alarms; 0 = 1
+	Tags               []*Tag                 `protobuf:"bytes,10,rep,name=tags,proto3" json:"tags,omitempty"`                         // by key; over those of the device and of the payload
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1859,6 +1879,87 @@ func (x *MetricSettings) GetTimezone() string {
 	return ""
 }
 
+func (x *MetricSettings) GetWindowUs() int64 {
+	if x != nil {
+		return x.WindowUs
+	}
+	return 0
+}
+
+func (x *MetricSettings) GetHopUs() int64 {
+	if x != nil {
+		return x.HopUs
+	}
+	return 0
+}
+
+func (x *MetricSettings) GetSensitivity() float64 {
+	if x != nil {
+		return x.Sensitivity
+	}
+	return 0
+}
+
+func (x *MetricSettings) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// DeviceSettings is what was set on a device.
+type DeviceSettings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DeviceId      []byte                 `protobuf:"bytes,1,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Tags          []*Tag                 `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"` // by key; over those of the payload
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceSettings) Reset() {
+	*x = DeviceSettings{}
+	mi := &file_log_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceSettings) ProtoMessage() {}
+
+func (x *DeviceSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_log_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceSettings.ProtoReflect.Descriptor instead.
+func (*DeviceSettings) Descriptor() ([]byte, []int) {
+	return file_log_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeviceSettings) GetDeviceId() []byte {
+	if x != nil {
+		return x.DeviceId
+	}
+	return nil
+}
+
+func (x *DeviceSettings) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 type FoldSwitch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
@@ -1869,7 +1970,7 @@ type FoldSwitch struct {
 
 func (x *FoldSwitch) Reset() {
 	*x = FoldSwitch{}
-	mi := &file_log_proto_msgTypes[13]
+	mi := &file_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1982,7 @@ func (x *FoldSwitch) String() string {
 func (*FoldSwitch) ProtoMessage() {}
 
 func (x *FoldSwitch) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[13]
+	mi := &file_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +1995,7 @@ func (x *FoldSwitch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoldSwitch.ProtoReflect.Descriptor instead.
 func (*FoldSwitch) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{13}
+	return file_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FoldSwitch) GetStage() string {
@@ -1925,7 +2026,7 @@ type Silence struct {
 
 func (x *Silence) Reset() {
 	*x = Silence{}
-	mi := &file_log_proto_msgTypes[14]
+	mi := &file_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2038,7 @@ func (x *Silence) String() string {
 func (*Silence) ProtoMessage() {}
 
 func (x *Silence) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[14]
+	mi := &file_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2051,7 @@ func (x *Silence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Silence.ProtoReflect.Descriptor instead.
 func (*Silence) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{14}
+	return file_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Silence) GetSilenceId() []byte {
@@ -2004,7 +2105,7 @@ type SilenceDeleted struct {
 
 func (x *SilenceDeleted) Reset() {
 	*x = SilenceDeleted{}
-	mi := &file_log_proto_msgTypes[15]
+	mi := &file_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2117,7 @@ func (x *SilenceDeleted) String() string {
 func (*SilenceDeleted) ProtoMessage() {}
 
 func (x *SilenceDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[15]
+	mi := &file_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2130,7 @@ func (x *SilenceDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SilenceDeleted.ProtoReflect.Descriptor instead.
 func (*SilenceDeleted) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{15}
+	return file_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SilenceDeleted) GetSilenceId() []byte {
@@ -2052,7 +2153,7 @@ type ModelPin struct {
 
 func (x *ModelPin) Reset() {
 	*x = ModelPin{}
-	mi := &file_log_proto_msgTypes[16]
+	mi := &file_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2165,7 @@ func (x *ModelPin) String() string {
 func (*ModelPin) ProtoMessage() {}
 
 func (x *ModelPin) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[16]
+	mi := &file_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2178,7 @@ func (x *ModelPin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelPin.ProtoReflect.Descriptor instead.
 func (*ModelPin) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{16}
+	return file_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ModelPin) GetMetricId() []byte {
@@ -2113,7 +2214,7 @@ type TenantDeleted struct {
 
 func (x *TenantDeleted) Reset() {
 	*x = TenantDeleted{}
-	mi := &file_log_proto_msgTypes[17]
+	mi := &file_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2226,7 @@ func (x *TenantDeleted) String() string {
 func (*TenantDeleted) ProtoMessage() {}
 
 func (x *TenantDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[17]
+	mi := &file_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2239,7 @@ func (x *TenantDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantDeleted.ProtoReflect.Descriptor instead.
 func (*TenantDeleted) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{17}
+	return file_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TenantDeleted) GetMetricIds() [][]byte {
@@ -2166,7 +2267,7 @@ type MetricDeclared struct {
 
 func (x *MetricDeclared) Reset() {
 	*x = MetricDeclared{}
-	mi := &file_log_proto_msgTypes[18]
+	mi := &file_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2279,7 @@ func (x *MetricDeclared) String() string {
 func (*MetricDeclared) ProtoMessage() {}
 
 func (x *MetricDeclared) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[18]
+	mi := &file_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2292,7 @@ func (x *MetricDeclared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricDeclared.ProtoReflect.Descriptor instead.
 func (*MetricDeclared) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{18}
+	return file_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MetricDeclared) GetTenantId() []byte {
@@ -2264,7 +2365,7 @@ type Points struct {
 
 func (x *Points) Reset() {
 	*x = Points{}
-	mi := &file_log_proto_msgTypes[19]
+	mi := &file_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2377,7 @@ func (x *Points) String() string {
 func (*Points) ProtoMessage() {}
 
 func (x *Points) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[19]
+	mi := &file_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2390,7 @@ func (x *Points) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Points.ProtoReflect.Descriptor instead.
 func (*Points) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{19}
+	return file_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Points) GetTenantId() []byte {
@@ -2340,7 +2441,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2453,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[20]
+	mi := &file_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2466,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{20}
+	return file_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Series) GetMetricId() []byte {
@@ -2425,7 +2526,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_log_proto_msgTypes[21]
+	mi := &file_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2538,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[21]
+	mi := &file_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2551,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{21}
+	return file_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Receipt) GetTenantId() []byte {
@@ -2629,7 +2730,7 @@ type Features struct {
 
 func (x *Features) Reset() {
 	*x = Features{}
-	mi := &file_log_proto_msgTypes[22]
+	mi := &file_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2742,7 @@ func (x *Features) String() string {
 func (*Features) ProtoMessage() {}
 
 func (x *Features) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[22]
+	mi := &file_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2755,7 @@ func (x *Features) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Features.ProtoReflect.Descriptor instead.
 func (*Features) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{22}
+	return file_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Features) GetTenantId() []byte {
@@ -2856,7 +2957,7 @@ type Contribution struct {
 
 func (x *Contribution) Reset() {
 	*x = Contribution{}
-	mi := &file_log_proto_msgTypes[23]
+	mi := &file_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2868,7 +2969,7 @@ func (x *Contribution) String() string {
 func (*Contribution) ProtoMessage() {}
 
 func (x *Contribution) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[23]
+	mi := &file_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2881,7 +2982,7 @@ func (x *Contribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contribution.ProtoReflect.Descriptor instead.
 func (*Contribution) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{23}
+	return file_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Contribution) GetName() string {
@@ -2931,7 +3032,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_log_proto_msgTypes[24]
+	mi := &file_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3044,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[24]
+	mi := &file_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3057,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{24}
+	return file_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Score) GetTenantId() []byte {
@@ -3144,7 +3245,7 @@ type ModelVersion struct {
 
 func (x *ModelVersion) Reset() {
 	*x = ModelVersion{}
-	mi := &file_log_proto_msgTypes[25]
+	mi := &file_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3257,7 @@ func (x *ModelVersion) String() string {
 func (*ModelVersion) ProtoMessage() {}
 
 func (x *ModelVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[25]
+	mi := &file_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3270,7 @@ func (x *ModelVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelVersion.ProtoReflect.Descriptor instead.
 func (*ModelVersion) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{25}
+	return file_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ModelVersion) GetTenantId() []byte {
@@ -3262,7 +3363,7 @@ type AlertEvent struct {
 
 func (x *AlertEvent) Reset() {
 	*x = AlertEvent{}
-	mi := &file_log_proto_msgTypes[26]
+	mi := &file_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3375,7 @@ func (x *AlertEvent) String() string {
 func (*AlertEvent) ProtoMessage() {}
 
 func (x *AlertEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[26]
+	mi := &file_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3388,7 @@ func (x *AlertEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertEvent.ProtoReflect.Descriptor instead.
 func (*AlertEvent) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{26}
+	return file_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AlertEvent) GetEventId() []byte {
@@ -3538,7 +3639,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_log_proto_msgTypes[27]
+	mi := &file_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3651,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[27]
+	mi := &file_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3664,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{27}
+	return file_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Delivery) GetKind() DeliveryKind {
@@ -3687,7 +3788,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_log_proto_msgTypes[28]
+	mi := &file_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3699,7 +3800,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_log_proto_msgTypes[28]
+	mi := &file_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3712,7 +3813,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_log_proto_rawDescGZIP(), []int{28}
+	return file_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeadLetter) GetStage() string {
@@ -3834,7 +3935,7 @@ const file_log_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12!\n" +
 	"\fdevice_index\x18\x03 \x01(\rR\vdeviceIndex\"\x1e\n" +
 	"\x04Tick\x12\x16\n" +
-	"\x06second\x18\x01 \x01(\x03R\x06second\"\xd3\x04\n" +
+	"\x06second\x18\x01 \x01(\x03R\x06second\"\x9c\x05\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\fR\btenantId\x128\n" +
@@ -3847,7 +3948,8 @@ const file_log_proto_rawDesc = "" +
 	"\asilence\x18\a \x01(\v2\x15.edgepulse.v1.SilenceH\x00R\asilence\x12G\n" +
 	"\x0fsilence_deleted\x18\b \x01(\v2\x1c.edgepulse.v1.SilenceDeletedH\x00R\x0esilenceDeleted\x125\n" +
 	"\tmodel_pin\x18\t \x01(\v2\x16.edgepulse.v1.ModelPinH\x00R\bmodelPin\x12D\n" +
-	"\x0etenant_deleted\x18\f \x01(\v2\x1b.edgepulse.v1.TenantDeletedH\x00R\rtenantDeletedB\b\n" +
+	"\x0etenant_deleted\x18\f \x01(\v2\x1b.edgepulse.v1.TenantDeletedH\x00R\rtenantDeleted\x12G\n" +
+	"\x0fdevice_settings\x18\x14 \x01(\v2\x1c.edgepulse.v1.DeviceSettingsH\x00R\x0edeviceSettingsB\b\n" +
 	"\x06change\"\xf1\x05\n" +
 	"\tAlertRule\x12\x17\n" +
 	"\arule_id\x18\x01 \x01(\fR\x06ruleId\x12\x12\n" +
@@ -3878,14 +3980,22 @@ const file_log_proto_rawDesc = "" +
 	"\arule_id\x18\x01 \x01(\fR\x06ruleId\"-\n" +
 	"\x03Tag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xf8\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xf5\x02\n" +
 	"\x0eMetricSettings\x12\x1b\n" +
 	"\tmetric_id\x18\x01 \x01(\fR\bmetricId\x120\n" +
 	"\x14expected_interval_us\x18\x02 \x01(\x03R\x12expectedIntervalUs\x125\n" +
 	"\tdirection\x18\x03 \x01(\x0e2\x17.edgepulse.v1.DirectionR\tdirection\x12*\n" +
 	"\x11min_abs_deviation\x18\x04 \x01(\x01R\x0fminAbsDeviation\x12\x18\n" +
 	"\aenabled\x18\x05 \x01(\bR\aenabled\x12\x1a\n" +
-	"\btimezone\x18\x06 \x01(\tR\btimezone\"<\n" +
+	"\btimezone\x18\x06 \x01(\tR\btimezone\x12\x1b\n" +
+	"\twindow_us\x18\a \x01(\x03R\bwindowUs\x12\x15\n" +
+	"\x06hop_us\x18\b \x01(\x03R\x05hopUs\x12 \n" +
+	"\vsensitivity\x18\t \x01(\x01R\vsensitivity\x12%\n" +
+	"\x04tags\x18\n" +
+	" \x03(\v2\x11.edgepulse.v1.TagR\x04tags\"T\n" +
+	"\x0eDeviceSettings\x12\x1b\n" +
+	"\tdevice_id\x18\x01 \x01(\fR\bdeviceId\x12%\n" +
+	"\x04tags\x18\x02 \x03(\v2\x11.edgepulse.v1.TagR\x04tags\"<\n" +
 	"\n" +
 	"FoldSwitch\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x18\n" +
@@ -4159,7 +4269,7 @@ func file_log_proto_rawDescGZIP() []byte {
 }
 
 var file_log_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_log_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_log_proto_goTypes = []any{
 	(Direction)(0),           // 0: edgepulse.v1.Direction
 	(PointFlag)(0),           // 1: edgepulse.v1.PointFlag
@@ -4183,73 +4293,77 @@ var file_log_proto_goTypes = []any{
 	(*AlertRuleDeleted)(nil), // 19: edgepulse.v1.AlertRuleDeleted
 	(*Tag)(nil),              // 20: edgepulse.v1.Tag
 	(*MetricSettings)(nil),   // 21: edgepulse.v1.MetricSettings
-	(*FoldSwitch)(nil),       // 22: edgepulse.v1.FoldSwitch
-	(*Silence)(nil),          // 23: edgepulse.v1.Silence
-	(*SilenceDeleted)(nil),   // 24: edgepulse.v1.SilenceDeleted
-	(*ModelPin)(nil),         // 25: edgepulse.v1.ModelPin
-	(*TenantDeleted)(nil),    // 26: edgepulse.v1.TenantDeleted
-	(*MetricDeclared)(nil),   // 27: edgepulse.v1.MetricDeclared
-	(*Points)(nil),           // 28: edgepulse.v1.Points
-	(*Series)(nil),           // 29: edgepulse.v1.Series
-	(*Receipt)(nil),          // 30: edgepulse.v1.Receipt
-	(*Features)(nil),         // 31: edgepulse.v1.Features
-	(*Contribution)(nil),     // 32: edgepulse.v1.Contribution
-	(*Score)(nil),            // 33: edgepulse.v1.Score
-	(*ModelVersion)(nil),     // 34: edgepulse.v1.ModelVersion
-	(*AlertEvent)(nil),       // 35: edgepulse.v1.AlertEvent
-	(*Delivery)(nil),         // 36: edgepulse.v1.Delivery
-	(*DeadLetter)(nil),       // 37: edgepulse.v1.DeadLetter
+	(*DeviceSettings)(nil),   // 22: edgepulse.v1.DeviceSettings
+	(*FoldSwitch)(nil),       // 23: edgepulse.v1.FoldSwitch
+	(*Silence)(nil),          // 24: edgepulse.v1.Silence
+	(*SilenceDeleted)(nil),   // 25: edgepulse.v1.SilenceDeleted
+	(*ModelPin)(nil),         // 26: edgepulse.v1.ModelPin
+	(*TenantDeleted)(nil),    // 27: edgepulse.v1.TenantDeleted
+	(*MetricDeclared)(nil),   // 28: edgepulse.v1.MetricDeclared
+	(*Points)(nil),           // 29: edgepulse.v1.Points
+	(*Series)(nil),           // 30: edgepulse.v1.Series
+	(*Receipt)(nil),          // 31: edgepulse.v1.Receipt
+	(*Features)(nil),         // 32: edgepulse.v1.Features
+	(*Contribution)(nil),     // 33: edgepulse.v1.Contribution
+	(*Score)(nil),            // 34: edgepulse.v1.Score
+	(*ModelVersion)(nil),     // 35: edgepulse.v1.ModelVersion
+	(*AlertEvent)(nil),       // 36: edgepulse.v1.AlertEvent
+	(*Delivery)(nil),         // 37: edgepulse.v1.Delivery
+	(*DeadLetter)(nil),       // 38: edgepulse.v1.DeadLetter
 }
 var file_log_proto_depIdxs = []int32{
 	11, // 0: edgepulse.v1.Commit.outputs:type_name -> edgepulse.v1.RootOutputs
 	13, // 1: edgepulse.v1.Entry.batch:type_name -> edgepulse.v1.Batch
 	16, // 2: edgepulse.v1.Entry.tick:type_name -> edgepulse.v1.Tick
 	17, // 3: edgepulse.v1.Entry.control:type_name -> edgepulse.v1.Control
-	27, // 4: edgepulse.v1.Entry.metric_declared:type_name -> edgepulse.v1.MetricDeclared
-	28, // 5: edgepulse.v1.Entry.points:type_name -> edgepulse.v1.Points
-	30, // 6: edgepulse.v1.Entry.receipt:type_name -> edgepulse.v1.Receipt
-	31, // 7: edgepulse.v1.Entry.features:type_name -> edgepulse.v1.Features
-	33, // 8: edgepulse.v1.Entry.score:type_name -> edgepulse.v1.Score
-	34, // 9: edgepulse.v1.Entry.model_version:type_name -> edgepulse.v1.ModelVersion
-	35, // 10: edgepulse.v1.Entry.alert_event:type_name -> edgepulse.v1.AlertEvent
-	36, // 11: edgepulse.v1.Entry.delivery:type_name -> edgepulse.v1.Delivery
-	37, // 12: edgepulse.v1.Entry.dead_letter:type_name -> edgepulse.v1.DeadLetter
+	28, // 4: edgepulse.v1.Entry.metric_declared:type_name -> edgepulse.v1.MetricDeclared
+	29, // 5: edgepulse.v1.Entry.points:type_name -> edgepulse.v1.Points
+	31, // 6: edgepulse.v1.Entry.receipt:type_name -> edgepulse.v1.Receipt
+	32, // 7: edgepulse.v1.Entry.features:type_name -> edgepulse.v1.Features
+	34, // 8: edgepulse.v1.Entry.score:type_name -> edgepulse.v1.Score
+	35, // 9: edgepulse.v1.Entry.model_version:type_name -> edgepulse.v1.ModelVersion
+	36, // 10: edgepulse.v1.Entry.alert_event:type_name -> edgepulse.v1.AlertEvent
+	37, // 11: edgepulse.v1.Entry.delivery:type_name -> edgepulse.v1.Delivery
+	38, // 12: edgepulse.v1.Entry.dead_letter:type_name -> edgepulse.v1.DeadLetter
 	14, // 13: edgepulse.v1.Batch.slices:type_name -> edgepulse.v1.DeviceSlice
 	15, // 14: edgepulse.v1.DeviceSlice.rejected:type_name -> edgepulse.v1.Rejection
 	18, // 15: edgepulse.v1.Control.alert_rule:type_name -> edgepulse.v1.AlertRule
 	19, // 16: edgepulse.v1.Control.alert_rule_deleted:type_name -> edgepulse.v1.AlertRuleDeleted
 	21, // 17: edgepulse.v1.Control.metric_settings:type_name -> edgepulse.v1.MetricSettings
-	22, // 18: edgepulse.v1.Control.fold_switch:type_name -> edgepulse.v1.FoldSwitch
-	23, // 19: edgepulse.v1.Control.silence:type_name -> edgepulse.v1.Silence
-	24, // 20: edgepulse.v1.Control.silence_deleted:type_name -> edgepulse.v1.SilenceDeleted
-	25, // 21: edgepulse.v1.Control.model_pin:type_name -> edgepulse.v1.ModelPin
-	26, // 22: edgepulse.v1.Control.tenant_deleted:type_name -> edgepulse.v1.TenantDeleted
-	2,  // 23: edgepulse.v1.AlertRule.min_severity:type_name -> edgepulse.v1.Severity
-	3,  // 24: edgepulse.v1.AlertRule.labels:type_name -> edgepulse.v1.Label
-	0,  // 25: edgepulse.v1.AlertRule.direction:type_name -> edgepulse.v1.Direction
-	20, // 26: edgepulse.v1.AlertRule.tags:type_name -> edgepulse.v1.Tag
-	0,  // 27: edgepulse.v1.MetricSettings.direction:type_name -> edgepulse.v1.Direction
-	20, // 28: edgepulse.v1.MetricDeclared.tags:type_name -> edgepulse.v1.Tag
-	29, // 29: edgepulse.v1.Points.series:type_name -> edgepulse.v1.Series
-	15, // 30: edgepulse.v1.Receipt.rejections:type_name -> edgepulse.v1.Rejection
-	2,  // 31: edgepulse.v1.Score.severity:type_name -> edgepulse.v1.Severity
-	3,  // 32: edgepulse.v1.Score.label:type_name -> edgepulse.v1.Label
-	4,  // 33: edgepulse.v1.Score.sub_label:type_name -> edgepulse.v1.SubLabel
-	32, // 34: edgepulse.v1.Score.contributors:type_name -> edgepulse.v1.Contribution
-	5,  // 35: edgepulse.v1.Score.warm_up:type_name -> edgepulse.v1.WarmUp
-	6,  // 36: edgepulse.v1.AlertEvent.state:type_name -> edgepulse.v1.AlertState
-	2,  // 37: edgepulse.v1.AlertEvent.severity:type_name -> edgepulse.v1.Severity
-	3,  // 38: edgepulse.v1.AlertEvent.label:type_name -> edgepulse.v1.Label
-	4,  // 39: edgepulse.v1.AlertEvent.sub_label:type_name -> edgepulse.v1.SubLabel
-	32, // 40: edgepulse.v1.AlertEvent.contributors:type_name -> edgepulse.v1.Contribution
-	7,  // 41: edgepulse.v1.Delivery.kind:type_name -> edgepulse.v1.DeliveryKind
-	35, // 42: edgepulse.v1.Delivery.event:type_name -> edgepulse.v1.AlertEvent
-	8,  // 43: edgepulse.v1.Delivery.outcome:type_name -> edgepulse.v1.DeliveryOutcome
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	23, // 18: edgepulse.v1.Control.fold_switch:type_name -> edgepulse.v1.FoldSwitch
+	24, // 19: edgepulse.v1.Control.silence:type_name -> edgepulse.v1.Silence
+	25, // 20: edgepulse.v1.Control.silence_deleted:type_name -> edgepulse.v1.SilenceDeleted
+	26, // 21: edgepulse.v1.Control.model_pin:type_name -> edgepulse.v1.ModelPin
+	27, // 22: edgepulse.v1.Control.tenant_deleted:type_name -> edgepulse.v1.TenantDeleted
+	22, // 23: edgepulse.v1.Control.device_settings:type_name -> edgepulse.v1.DeviceSettings
+	2,  // 24: edgepulse.v1.AlertRule.min_severity:type_name -> edgepulse.v1.Severity
+	3,  // 25: edgepulse.v1.AlertRule.labels:type_name -> edgepulse.v1.Label
+	0,  // 26: edgepulse.v1.AlertRule.direction:type_name -> edgepulse.v1.Direction
+	20, // 27: edgepulse.v1.AlertRule.tags:type_name -> edgepulse.v1.Tag
+	0,  // 28: edgepulse.v1.MetricSettings.direction:type_name -> edgepulse.v1.Direction
+	20, // 29: edgepulse.v1.MetricSettings.tags:type_name -> edgepulse.v1.Tag
+	20, // 30: edgepulse.v1.DeviceSettings.tags:type_name -> edgepulse.v1.Tag
+	20, // 31: edgepulse.v1.MetricDeclared.tags:type_name -> edgepulse.v1.Tag
+	30, // 32: edgepulse.v1.Points.series:type_name -> edgepulse.v1.Series
+	15, // 33: edgepulse.v1.Receipt.rejections:type_name -> edgepulse.v1.Rejection
+	2,  // 34: edgepulse.v1.Score.severity:type_name -> edgepulse.v1.Severity
+	3,  // 35: edgepulse.v1.Score.label:type_name -> edgepulse.v1.Label
+	4,  // 36: edgepulse.v1.Score.sub_label:type_name -> edgepulse.v1.SubLabel
+	33, // 37: edgepulse.v1.Score.contributors:type_name -> edgepulse.v1.Contribution
+	5,  // 38: edgepulse.v1.Score.warm_up:type_name -> edgepulse.v1.WarmUp
+	6,  // 39: edgepulse.v1.AlertEvent.state:type_name -> edgepulse.v1.AlertState
+	2,  // 40: edgepulse.v1.AlertEvent.severity:type_name -> edgepulse.v1.Severity
+	3,  // 41: edgepulse.v1.AlertEvent.label:type_name -> edgepulse.v1.Label
+	4,  // 42: edgepulse.v1.AlertEvent.sub_label:type_name -> edgepulse.v1.SubLabel
+	33, // 43: edgepulse.v1.AlertEvent.contributors:type_name -> edgepulse.v1.Contribution
+	7,  // 44: edgepulse.v1.Delivery.kind:type_name -> edgepulse.v1.DeliveryKind
+	36, // 45: edgepulse.v1.Delivery.event:type_name -> edgepulse.v1.AlertEvent
+	8,  // 46: edgepulse.v1.Delivery.outcome:type_name -> edgepulse.v1.DeliveryOutcome
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_log_proto_init() }
@@ -4280,15 +4394,16 @@ func file_log_proto_init() {
 		(*Control_SilenceDeleted)(nil),
 		(*Control_ModelPin)(nil),
 		(*Control_TenantDeleted)(nil),
+		(*Control_DeviceSettings)(nil),
 	}
-	file_log_proto_msgTypes[25].OneofWrappers = []any{}
+	file_log_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_log_proto_rawDesc), len(file_log_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

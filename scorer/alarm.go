@@ -24,8 +24,9 @@ type alarmGate struct {
 }
 
 // pass returns the raw alarm of a row with score s, 0 when it is not emitted.
-func (g *alarmGate) pass(s, dt float64, allowed bool) float64 {
-	a := s / (1 + g.restless)
+// shift is that of the metric's sensitivity.
+func (g *alarmGate) pass(s, dt, shift float64, allowed bool) float64 {
+	a := s/(1+g.restless) + shift
 	g.restless += float64(restlessRate * (min(max(s-restlessFrom, 0), restlessMost) - g.restless))
 	if g.age <= suppressRows {
 		g.age++

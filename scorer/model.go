@@ -3,6 +3,7 @@ package scorer
 import (
 	"math"
 
+	"github.com/edgepulse/edgepulse/schemas/zones"
 	"github.com/edgepulse/edgepulse/scorer/internal/splitmix"
 )
 
@@ -82,6 +83,9 @@ func (m *Model) reset(seed uint64) {
 	}
 }
 
+// Move lets the metric's days be those of a zone, nil = UTC.
+func (m *Model) Move(zone *zones.Zone) { m.mix.season.move(zone, m.last) }
+
 // Rows is the number of observations seen.
 func (m *Model) Rows() uint64 { return m.rows }
 
@@ -110,6 +114,7 @@ func (m *Model) begin(o *Observation, r *row) {
 	}
 	r.ts, r.features = o.TS, o.Features
 	r.dt = m.stepFor(o)
+	r.shift = o.shift()
 	r.x = clampMagnitude(o.Value) - m.anchor
 	r.extreme = r.x
 	if finite(o.Extreme) {
@@ -152,7 +157,7 @@ func (m *Model) judge(r *row, v *Verdict) {
 	v.RawScore, v.Score = s, published(s, scoreRate)
 	allowed := int(min(m.rows, trustedRows)) >= alarmRows(r.dt)
 	restless := m.gate.restless
-	v.RawAlarm = m.gate.pass(s, r.dt, allowed)
+	v.RawAlarm = m.gate.pass(s, r.dt, r.shift, allowed)
 	if v.RawAlarm > 0 {
 		v.Severity = SeverityOf(v.RawAlarm, AlarmThreshold(r.dt)-relief(restless, m.rows))
 	}

@@ -11,6 +11,7 @@ type row struct {
 	expected float64 // the mixture's forecast of x
 	residual float64 // x - expected
 	seasonal float64 // x - the usual value of this time of day
+	shift    float64 // of the raw alarm, by the sensitivity
 	linear   float64 // x - the autoregression's forecast
 	features []float64
 }

@@ -17,6 +17,7 @@ import (
 	"math"
 
 	"github.com/edgepulse/edgepulse/schemas"
+	"github.com/edgepulse/edgepulse/schemas/zones"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -24,6 +25,8 @@ import (
 type Fold struct {
 	state   *stream.State
 	metrics *stream.Table[*metric]
+	// known are the settings of all metrics, also of those not scored yet.
+	known *stream.Table[*settings]
 
 	entry    schemas.Entry
 	verdict  Verdict
@@ -37,6 +40,7 @@ type Fold struct {
 func New() stream.Fold {
 	s := stream.NewState()
 	f := &Fold{state: s, metrics: stream.NewTable(s, "metrics", func() *metric { return &metric{} })}
+	f.known = stream.NewTable(s, "settings", func() *settings { return &settings{} })
 	f.kind.Score = &f.score
 	f.emit.Kind = &f.kind
 	return f
@@ -76,6 +80,7 @@ func (f *Fold) control(c *schemas.Control) error {
 			// Ids are derived from the tenant's: they can be nobody else's.
 			if id, err := schemas.IDFrom(raw); err == nil {
 				f.metrics.Delete(id)
+				f.known.Delete(id)
 			}
 		}
 	case *schemas.Control_MetricSettings:
@@ -91,11 +96,13 @@ func (f *Fold) settings(version uint64, s *schemas.MetricSettings) {
 	if err != nil {
 		return
 	}
-	if m, ok := f.metrics.Get(id); !ok || version <= m.settings {
-		return
+	next := settingsFrom(version, s)
+	if known, ok := f.known.Get(id); !ok || version > known.version {
+		*f.known.Touch(id) = next
 	}
-	m := f.metrics.Touch(id)
-	m.settings, m.direction, m.minDeviation = version, s.Direction, s.MinAbsDeviation
+	if m, ok := f.metrics.Get(id); ok && version > m.settings {
+		f.metrics.Touch(id).set(next)
+	}
 }
 
 // evaluate scores one vector.
@@ -117,10 +124,13 @@ func (f *Fold) evaluate(e *schemas.Features, out *stream.Outputs) error {
 	m := f.metrics.Touch(id)
 	if m.model == nil {
 		m.model = NewModel(seedOf(id))
+		if set, ok := f.known.Get(id); ok {
+			m.set(*set)
+		}
 	}
 	// Step stays 0: the model learns the step of its evaluations, so that it sees
 	// the same online and offline.
-	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e)}, v)
+	m.model.Observe(Observation{TS: e.Ts, Value: e.Value, Extreme: e.Extreme, Features: f.vector(e), Sensitivity: m.sensitivity}, v)
 	f.announce(e, m, out)
 	f.emitScore(e, m, v, out)
 	return nil
@@ -180,6 +190,8 @@ type metric struct {
 	settings     uint64 // version
 	direction    schemas.Direction
 	minDeviation float64
+	sensitivity  float64 // see settings
+	timezone     string
 	refits       uint64   // of the forest, as announced
 	version      [32]byte // of the announced forest
 	pin          *pin     // nil = never pinned
@@ -210,6 +222,7 @@ func (m *metric) quiets(value float64, v *Verdict) bool {
 const (
 	recordLayout = 1
 	recordPin    = 2
+	recordOwn    = 4 // sensitivity and time zone
 )
 
 // AppendState implements stream.Record.
@@ -217,6 +230,9 @@ func (m *metric) AppendState(b []byte) []byte {
 	parts := byte(recordLayout)
 	if m.pin != nil {
 		parts |= recordPin
+	}
+	if m.sensitivity != 0 || m.timezone != "" {
+		parts |= recordOwn
 	}
 	b = append(b, parts, byte(m.direction))
 	b = binary.AppendUvarint(b, m.settings)
@@ -228,6 +244,9 @@ func (m *metric) AppendState(b []byte) []byte {
 	if m.pin != nil {
 		b = m.pin.appendState(b)
 	}
+	if parts&recordOwn != 0 {
+		b = appendOwn(b, m.sensitivity, m.timezone)
+	}
 	if m.model == nil {
 		return b
 	}
@@ -238,7 +257,7 @@ var errRecord = errors.New("damaged record of a metric")
 
 // DecodeState implements stream.Record.
 func (m *metric) DecodeState(b []byte) error {
-	if len(b) < 3 || b[0]&recordLayout == 0 || b[0]&^(recordLayout|recordPin) != 0 {
+	if len(b) < 3 || b[0]&recordLayout == 0 || b[0]&^(recordLayout|recordPin|recordOwn) != 0 {
 		return errRecord
 	}
 	parts := b[0]
@@ -267,6 +286,12 @@ func (m *metric) DecodeState(b []byte) error {
 			return err
 		}
 	}
+	if parts&recordOwn != 0 {
+		var err error
+		if m.sensitivity, m.timezone, b, err = readOwn(b); err != nil {
+			return err
+		}
+	}
 	if len(b) == 0 {
 		return nil
 	}
@@ -277,6 +302,8 @@ func (m *metric) DecodeState(b []byte) error {
 	if m.isPinned() {
 		m.model.Pin(m.pin.artefact)
 	}
+	zone, _ := zones.Find(m.timezone) // was found before
+	m.model.mix.season.zone = zone
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package scorer
 
-import "math"
+import (
+	"math"
+
+	"github.com/edgepulse/edgepulse/schemas/zones"
+)
 
 const (
 	slotsMost   = 288
@@ -13,7 +17,9 @@ const (
 // slotCounts are the tables there are; all divide the day.
 var slotCounts = [...]int{288, 144, 96, 48, 24}
 
-// season is the metric's usual value by time of day (UTC). A slot learns once
+// season is the metric's usual value by time of day, in the metric's zone: where
+// clocks are put forward a slot is left out that day, where they are put back one
+// is visited twice. A slot learns once
 // per visit, from the mean of the visit, so that ten rows in a slot weigh like
 // one.
 type season struct {
@@ -21,6 +27,7 @@ type season struct {
 	step  float64
 	mean  [slotsMost]float32
 	seen  [slotsMost]bool
+	zone  *zones.Zone // of the settings, not state; nil = UTC
 
 	slot uint32 // being visited
 	sum  float64
@@ -44,15 +51,36 @@ func (s *season) fit(dt float64) {
 		s.step = dt
 		return
 	}
-	*s = season{count: uint32(want), step: dt}
+	*s = season{count: uint32(want), step: dt, zone: s.zone}
 }
 
 func (s *season) slotOf(ts int64) uint32 {
-	day := ts % dayMicros
+	day := (ts + s.zone.Offset(ts)) % dayMicros
 	if day < 0 {
 		day += dayMicros
 	}
 	return uint32(day * int64(s.count) / dayMicros)
+}
+
+// move goes over to another zone. What was learned goes along: it is turned by what
+// the clocks of the two zones differ at ts.
+func (s *season) move(zone *zones.Zone, ts int64) {
+	turn := zone.Offset(ts) - s.zone.Offset(ts)
+	s.zone = zone
+	if s.count == 0 || turn == 0 {
+		return
+	}
+	n := int64(s.count)
+	by := (turn*n + dayMicros/2) / dayMicros
+	if turn < 0 {
+		by = n - (-turn*n+dayMicros/2)/dayMicros
+	}
+	mean, seen := s.mean, s.seen
+	for i := range n {
+		to := (i + by) % n
+		s.mean[to], s.seen[to] = mean[i], seen[i]
+	}
+	s.slot = uint32((int64(s.slot) + by) % n)
 }
 
 // at is the usual value at ts, if that time of day has been visited before.

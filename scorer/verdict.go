@@ -1,5 +1,7 @@
 package scorer
 
+import "math"
+
 // Observation is one evaluation of one metric.
 type Observation struct {
 	TS       int64     // evaluation instant, unix microseconds (event time)
@@ -7,6 +9,18 @@ type Observation struct {
 	Extreme  float64   // the hop's value farthest from expected (fast channel); equals Value for slow metrics
 	Step     float64   // sampling step of the evaluations in seconds; 0: the model learns it from TS
 	Features []float64 // FeatureCount rolling features in the order of FeatureNames, or nil: no forest channel
+	// Sensitivity is about how many times as many alarms are wanted; 0 = 1.
+	Sensitivity float64
+}
+
+// shift is what the sensitivity adds to a raw alarm: scores in the tail fall off
+// about exponentially with unit mean, so ln k more reaches any threshold k times
+// as often. What is learned of the metric does not depend on it.
+func (o *Observation) shift() float64 {
+	if o.Sensitivity > 0 && o.Sensitivity != 1 {
+		return math.Log(o.Sensitivity)
+	}
+	return 0
 }
 
 // Verdict is what one observation is worth. Bounds are in the metric's own unit.
@@ -14,7 +28,7 @@ type Verdict struct {
 	Score    float64 // [0,1], 1-exp(-.8 RawScore): continuous, nothing suppressed
 	Alarm    float64 // [0,1], 1-exp(-.95 RawAlarm): rate-limited, 0 between emissions
 	RawScore float64 // S, about the log-odds of the row against the metric's own past
-	RawAlarm float64 // a, S under the restlessness penalty
+	RawAlarm float64 // a, S under the restlessness penalty, shifted by the sensitivity
 
 	Value    float64 // the observation's value, so that a verdict explains itself
 	Expected float64 // forecast made before the value was seen

@@ -54,6 +54,8 @@ type Endpoints interface {
 	// Disable switches an endpoint off and lets its owner know why. Disabling a
 	// disabled endpoint is no error.
 	Disable(ctx context.Context, tenant, endpoint schemas.ID, reason string) error
+	// Gone returns those of the tenants that were deleted, or are being deleted.
+	Gone(ctx context.Context, tenants []schemas.ID) ([]schemas.ID, error)
 }
 
 // Journal stores facts of one partition of DELIVERIES, as its only writer.

@@ -24,6 +24,9 @@ const (
 	positionRoots = 200
 	// postponeFor is the wait when the settings can't be read.
 	postponeFor = 5 * time.Second
+	// lookEvery is how soon what waits for a tenant that is deleted meanwhile is given
+	// up: its next attempt may be a day off, and its plan would stay in the log.
+	lookEvery = 30 * time.Second
 	// grace is how long attempts under way may go on when the Engine is told to stop.
 	grace = 5 * time.Second
 )
@@ -45,6 +48,7 @@ type Engine struct {
 	answers  chan answer
 	inFlight int
 	stopped  chan struct{}
+	look     <-chan time.Time // nil while nothing is pending
 }
 
 type offer struct {
@@ -166,6 +170,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer func() { e.d.metrics.pending.Sub(float64(len(e.book.byWebhook))) }()
 	stopping, stop := ctx.Done(), (<-chan time.Time)(nil)
 	for {
+		if e.look == nil && len(e.book.byWebhook) > 0 {
+			e.look = e.d.cfg.Clock.After(lookEvery)
+		}
 		if stopping != nil {
 			e.launch(sending)
 		} else if e.inFlight == 0 {
@@ -179,6 +186,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case a := <-e.answers:
 			answers = append(answers, a)
 		case <-e.wake():
+		case <-e.look:
+			e.look = nil
+			e.giveUpGone(ctx)
 		case <-stopping:
 			stopping, stop = nil, e.d.cfg.Clock.After(grace)
 			continue

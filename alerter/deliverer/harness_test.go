@@ -193,6 +193,9 @@ func (s *settings) Endpoints(_ context.Context, tenant schemas.ID) ([]Endpoint, 
 	return out, nil
 }
 
+// Gone implements Endpoints: no tenant of these tests is deleted.
+func (s *settings) Gone(context.Context, []schemas.ID) ([]schemas.ID, error) { return nil, nil }
+
 func (s *settings) Disable(_ context.Context, _, endpoint schemas.ID, reason string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

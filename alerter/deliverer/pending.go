@@ -3,6 +3,8 @@ package deliverer
 import (
 	"container/heap"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/edgepulse/edgepulse/schemas"
@@ -174,6 +176,25 @@ func (b *book) queue(dl *delivery) {
 	if b.lanes[dl.lane][0] == dl {
 		b.due.remove(dl)
 		heap.Push(&b.due, dl)
+	}
+}
+
+// tenants are those that something waits for.
+func (b *book) tenants() []schemas.ID {
+	seen := map[schemas.ID]bool{}
+	for _, dl := range b.byWebhook {
+		seen[dl.tenant] = true
+	}
+	return slices.SortedFunc(maps.Keys(seen), schemas.ID.Compare)
+}
+
+// hasten makes due at once what waits for its time for one of these tenants.
+func (b *book) hasten(tenants []schemas.ID, now time.Time) {
+	for _, dl := range slices.Clone(b.due) {
+		if slices.Contains(tenants, dl.tenant) && dl.nextAt.After(now) {
+			dl.nextAt = now
+			heap.Fix(&b.due, dl.index)
+		}
 	}
 }
 

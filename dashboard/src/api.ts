@@ -39,6 +39,7 @@ interface Options {
   body?: unknown
   ifMatch?: number | undefined
   signal?: AbortSignal | undefined
+  bearer?: string // instead of the session
 }
 
 async function call<T>(method: string, base: string, o: Options): Promise<T> {
@@ -46,12 +47,13 @@ async function call<T>(method: string, base: string, o: Options): Promise<T> {
   if (method !== 'GET') headers['X-EdgePulse-Request'] = '1' // no other site can make a browser send this
   if (o.body !== undefined) headers['Content-Type'] = 'application/json'
   if (o.ifMatch) headers['If-Match'] = `"${o.ifMatch}"`
+  if (o.bearer !== undefined) headers.Authorization = `Bearer ${o.bearer}`
   let res: Response
   try {
     res = await fetch(path(base, o.query), {
       method,
       headers,
-      credentials: 'same-origin',
+      credentials: o.bearer === undefined ? 'same-origin' : 'omit',
       ...(o.body === undefined ? {} : { body: JSON.stringify(o.body) }),
       ...(o.signal ? { signal: o.signal } : {}),
     })
@@ -70,7 +72,7 @@ async function call<T>(method: string, base: string, o: Options): Promise<T> {
 }
 
 export async function problemOf(res: Response, base: string): Promise<Problem> {
-  if (res.status === 401 && !base.startsWith('/v1/session')) signedOut()
+  if (res.status === 401 && !base.startsWith('/v1/session') && !base.startsWith('/v1/owner')) signedOut()
   const id = res.headers.get('X-Request-Id') ?? ''
   try {
     const p = (await res.json()) as { code?: string; detail?: string; title?: string; request_id?: string; errors?: ItemError[] }
@@ -81,6 +83,7 @@ export async function problemOf(res: Response, base: string): Promise<Problem> {
 }
 
 export const get = <T>(base: string, query: Query = {}, signal?: AbortSignal) => call<T>('GET', base, { query, signal })
+export const getAs = <T>(bearer: string, base: string, signal?: AbortSignal) => call<T>('GET', base, { bearer, signal })
 export const post = <T>(base: string, body?: unknown) => call<T>('POST', base, { body })
 export const patch = <T>(base: string, body: unknown, ifMatch?: number) => call<T>('PATCH', base, { body, ifMatch })
 export const del = (base: string, ifMatch?: number) => call<void>('DELETE', base, { ifMatch })

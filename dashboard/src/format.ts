@@ -64,3 +64,12 @@ export function goDuration(text: string): number {
   for (const part of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) total += Number(part[1]) * unit[part[2]!]!
   return total
 }
+
+const kilo = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
+
+// bytes in powers of a thousand.
+export function bytes(n: number): string {
+  let i = 0
+  for (; n >= 999.5 && i < kilo.length - 1; i++) n /= 1000
+  return `${three.format(i ? Math.round(n * 10) / 10 : n)} ${kilo[i]}`
+}

@@ -236,7 +236,8 @@ var bodies = map[string]string{
 	"PATCH /v1/silences/{id}":          `{"comment":"changed"}`,
 	"POST /v1/webhooks":                `{"url":"https://example.com/hook"}`,
 	"PATCH /v1/webhooks/{id}":          `{"min_severity":"warning"}`,
-	"PATCH /v1/metrics/{id}":           `{"settings":{"display_unit":"K","expected_interval_seconds":10,"direction":"up","min_abs_deviation":0.5,"enabled":null}}`,
+	"PATCH /v1/metrics/{id}":           `{"settings":{"display_unit":"K","expected_interval_seconds":10,"direction":"up","min_abs_deviation":0.5,"enabled":null,"timezone":"Europe/Berlin","window_seconds":600,"hop_seconds":10,"sensitivity":2},"tags":{"hall":"A","line":null}}`,
+	"PATCH /v1/devices/{id}":           `{"tags":{"site":"berlin"}}`,
 	"PUT /v1/metrics/{id}/model":       `{"version":"$MODEL"}`,
 	"POST /v1/clock":                   `{"now":"2026-11-01T13:00:01Z"}`,
 	"POST /v1/webhooks/{id}/test":      "",
@@ -385,7 +386,8 @@ func (b *apiBench) signed(path string) *httptest.ResponseRecorder {
 // What can be changed is changed in the version that was read, or not at all.
 func TestIfMatch(t *testing.T) {
 	b := newAPIBench(t)
-	for path, body := range map[string]string{"/v1/alert-rules": `{"min_score":0.5}`, "/v1/silences": `{"comment":"c"}`, "/v1/webhooks": `{"description":"d"}`, "/v1/metrics": `{"settings":{"enabled":false}}`} {
+	for path, body := range map[string]string{"/v1/alert-rules": `{"min_score":0.5}`, "/v1/silences": `{"comment":"c"}`, "/v1/webhooks": `{"description":"d"}`, "/v1/metrics": `{"settings":{"enabled":false}}`,
+		"/v1/devices": `{"tags":{"a":"b"}}`} {
 		target := path + "/" + b.ids[path]
 		first := b.want(http.StatusOK, http.MethodGet, target, "").Header().Get("ETag")
 		second := b.want(http.StatusOK, http.MethodPatch, target, body, "If-Match", first).Header().Get("ETag")
@@ -397,7 +399,7 @@ func TestIfMatch(t *testing.T) {
 		}
 		b.want(http.StatusPreconditionFailed, http.MethodPatch, target, body, "If-Match", first)
 		b.want(http.StatusBadRequest, http.MethodPatch, target, body, "If-Match", "17")
-		if path != "/v1/metrics" {
+		if path != "/v1/metrics" && path != "/v1/devices" {
 			b.want(http.StatusPreconditionFailed, http.MethodDelete, target, "", "If-Match", first)
 			b.want(http.StatusNoContent, http.MethodDelete, target, "", "If-Match", second)
 			b.want(http.StatusNotFound, http.MethodGet, target, "")

@@ -81,6 +81,14 @@ func TestFoldsForgetADeletedTenant(t *testing.T) {
 					rule := schemas.ID{tenant[0], 7}
 					entries = append(entries, entryOf(t, &schemas.Entry{Kind: &schemas.Entry_Control{Control: &schemas.Control{Version: uint64(tenant[0]), TenantId: tenant[:],
 						Change: &schemas.Control_AlertRule{AlertRule: &schemas.AlertRule{RuleId: rule[:], Name: "r", MinSeverity: 1, Enabled: true}}}}}))
+					device := schemas.DeviceID(tenant, "d")
+					id := schemas.MetricID(device, "m")
+					tags := []*schemas.Tag{{Key: "site", Value: "berlin"}}
+					entries = append(entries, entryOf(t, &schemas.Entry{Kind: &schemas.Entry_Control{Control: &schemas.Control{Version: 9, TenantId: tenant[:],
+						Change: &schemas.Control_MetricSettings{MetricSettings: &schemas.MetricSettings{MetricId: id[:], Enabled: true, WindowUs: 60e6, Sensitivity: 2,
+							Timezone: "Europe/Berlin", Tags: tags}}}}}),
+						entryOf(t, &schemas.Entry{Kind: &schemas.Entry_Control{Control: &schemas.Control{Version: 9, TenantId: tenant[:],
+							Change: &schemas.Control_DeviceSettings{DeviceSettings: &schemas.DeviceSettings{DeviceId: device[:], Tags: tags}}}}}))
 				}
 				body := fmt.Sprintf(`{"device_external_id":"d","metrics":[{"name":"m","ts":%q,"value":%d}]}`, now.Format(time.RFC3339), second%7)
 				entries = append(entries, entryOf(t, &schemas.Entry{Kind: &schemas.Entry_Batch{Batch: &schemas.Batch{TenantId: tenant[:], RequestId: fmt.Sprint(second), IdempotencyKey: fmt.Sprint(second),

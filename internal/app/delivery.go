@@ -37,6 +37,10 @@ func (e endpoints) Endpoints(ctx context.Context, tenant schemas.ID) ([]delivere
 	return out, nil
 }
 
+func (e endpoints) Gone(ctx context.Context, tenants []schemas.ID) ([]schemas.ID, error) {
+	return e.s.GoneTenants(ctx, tenants)
+}
+
 func endpointOf(x store.Endpoint) deliverer.Endpoint {
 	return deliverer.Endpoint{ID: x.ID, URL: x.URL, Secrets: x.Secrets, MinSeverity: x.MinSeverity, LastDelivered: x.LastDelivered}
 }

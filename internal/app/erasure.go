@@ -23,7 +23,9 @@ type Erasure struct {
 	Metrics     int              `json:"metrics"`
 	Rows        map[string]int64 `json:"rows"` // deleted, by table
 	Models      int              `json:"model_artefacts"`
-	Archive     string           `json:"archive"`
+	// Webhooks were planned or waited for their next attempt; they are given up.
+	Webhooks int64  `json:"webhooks_pending"`
+	Archive  string `json:"archive"`
 	// Controls are the roots at which the folds drop the tenant, by partition.
 	Controls map[int]uint64 `json:"controls,omitempty"`
 	Follows  []Following    `json:"follows"`
@@ -67,6 +69,9 @@ func (e Eraser) Erase(ctx context.Context, tenant store.Tenant, dryRun bool) (ou
 		return out, err
 	}
 	out.Metrics, out.Models = len(metrics), len(models)
+	if out.Webhooks, err = e.Store.PendingWebhooks(ctx, tenant.ID); err != nil {
+		return out, err
+	}
 	if dryRun {
 		out.Archive = "the data key would be destroyed"
 		out.Rows, err = e.Store.TenantRows(ctx, tenant.ID)
@@ -123,6 +128,7 @@ func (e Eraser) follow(out *Erasure) {
 	logs := at.Add(max(e.Config.Janitor.Keep, e.Config.snapshotsWithin()) + 3*e.Config.Janitor.Every)
 	out.Follows = []Following{
 		{"snapshots of the stages' states", snapshots, "pruned as newer ones follow"},
+		{"webhooks that were pending", at.Add(time.Minute), "given up by the deliverer; none is sent"},
 		{"entries in the logs", logs, "truncated by the janitor, once no reader needs them"},
 	}
 }

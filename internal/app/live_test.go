@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
 	"github.com/edgepulse/edgepulse/schemas"
 	"github.com/edgepulse/edgepulse/schemas/api"
+	"github.com/edgepulse/edgepulse/schemas/contract"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -627,9 +629,31 @@ func TestLiveTellsSlowReadersWhatTheyMissed(t *testing.T) {
 	}
 }
 
+// holdToContract lets every event that readers get from now on be held against the
+// contract, once their streams have ended.
+func (b *liveBench) holdToContract() {
+	b.t.Helper()
+	c, err := contract.Load()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		for _, name := range []string{"alert", "anomaly", "score", "points", "ingest"} {
+			if c.Events()[name] == 0 {
+				b.t.Errorf("no event %s was held against the contract", name)
+			}
+		}
+		b.t.Logf("held against the contract: %v", c.Events())
+	})
+	checked := httptest.NewServer(c.Handler(b.srv.Handler(), func(why string) { b.t.Error(why) }))
+	b.t.Cleanup(checked.Close)
+	b.addr = strings.TrimPrefix(checked.URL, "http://")
+}
+
 // TestLiveKinds: who is sent what.
 func TestLiveKinds(t *testing.T) {
 	b := newLiveBench(t)
+	b.holdToContract()
 	w, other := newWorld(t, b.db, "acme"), newWorld(t, b.db, "other")
 	metric, declared := w.declared("temperature")
 	w.project(stream.Points, 1, declared)

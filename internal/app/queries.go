@@ -101,12 +101,12 @@ func (q queries) Overview(ctx context.Context, t schemas.ID, now time.Time, hour
 }
 
 func (q queries) ListDevices(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.DeviceFilter) (api.Page[api.Device], error) {
-	return page(q.s.ListDevices(ctx, t, p, store.DeviceFilter{ExternalID: f.ExternalID, Search: f.Search, Now: f.Now}))
+	return page(q.s.ListDevices(ctx, t, p, store.DeviceFilter{ExternalID: f.ExternalID, Search: f.Search, Tags: f.Tags, Now: f.Now}))
 }
 
 func (q queries) ListMetrics(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.MetricFilter) (api.Page[api.Metric], error) {
 	return page(q.s.ListMetrics(ctx, t, p, store.MetricFilter{DeviceID: text(f.DeviceID), DeviceExternalID: f.DeviceExternalID, Name: f.Name,
-		Search: f.Search, Summary: f.Summary, Now: f.Now}))
+		Search: f.Search, Tags: f.Tags, Summary: f.Summary, Now: f.Now}))
 }
 
 func (q queries) GetDevice(ctx context.Context, t, device schemas.ID, now time.Time) (api.Device, error) {
@@ -135,6 +135,10 @@ func (q queries) Features(ctx context.Context, t schemas.ID, p api.PageRequest, 
 
 func (q queries) UpdateMetricSettings(ctx context.Context, t, metric schemas.ID, v api.MetricSettings, ifVersion *uint64) (api.MetricSettings, error) {
 	return one(q.s.UpdateMetricSettings(ctx, t, metric, v, ifVersion))
+}
+
+func (q queries) UpdateDeviceSettings(ctx context.Context, t, device schemas.ID, v api.DeviceSettings, ifVersion *uint64) (api.DeviceSettings, error) {
+	return one(q.s.UpdateDeviceSettings(ctx, t, device, v, ifVersion))
 }
 
 func (q queries) ListModels(ctx context.Context, t, metric schemas.ID, p api.PageRequest) (api.Page[api.Model], error) {
@@ -170,7 +174,7 @@ func (q queries) Scores(ctx context.Context, t schemas.ID, p api.PageRequest, f 
 }
 
 func (q queries) Anomalies(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AnomalyFilter) (api.Page[api.Score], error) {
-	sf := store.AnomalyFilter{MetricID: text(f.MetricID), DeviceID: text(f.DeviceID), MinSeverity: f.MinSeverity}
+	sf := store.AnomalyFilter{MetricID: text(f.MetricID), DeviceID: text(f.DeviceID), MinSeverity: f.MinSeverity, Tags: f.Tags}
 	if f.Label != "" {
 		sf.Labels = []string{f.Label}
 	}
@@ -179,7 +183,7 @@ func (q queries) Anomalies(ctx context.Context, t schemas.ID, p api.PageRequest,
 
 func (q queries) ListAlertEvents(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertEventFilter) (api.Page[api.AlertEvent], error) {
 	return page(q.s.ListAlertEvents(ctx, t, store.AlertFilter{AlertID: text(f.AlertID), RuleID: text(f.RuleID), MetricID: text(f.MetricID),
-		DeviceID: text(f.DeviceID), State: f.State, MinSeverity: f.MinSeverity}, f.Range, p))
+		DeviceID: text(f.DeviceID), State: f.State, MinSeverity: f.MinSeverity, Tags: f.Tags}, f.Range, p))
 }
 
 func (q queries) GetAlertEvent(ctx context.Context, t, event schemas.ID) (api.AlertEvent, error) {
@@ -193,7 +197,7 @@ func (q queries) TraceEvent(ctx context.Context, t, event schemas.ID) (api.Event
 
 func (q queries) ListAlerts(ctx context.Context, t schemas.ID, p api.PageRequest, f gateway.AlertFilter) (api.Page[api.Alert], error) {
 	return page(q.s.ListAlerts(ctx, t, store.FoldedFilter{State: f.State, MinSeverity: f.MinSeverity, Label: f.Label,
-		MetricID: text(f.MetricID), DeviceID: text(f.DeviceID)}, p))
+		MetricID: text(f.MetricID), DeviceID: text(f.DeviceID), Tags: f.Tags}, p))
 }
 
 func (q queries) GetAlert(ctx context.Context, t, alert schemas.ID) (api.Alert, error) {

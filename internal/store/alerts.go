@@ -17,8 +17,9 @@ type AlertFilter struct {
 	RuleID      string
 	MetricID    string
 	DeviceID    string
-	State       string // opened, updated, resolved
-	MinSeverity string // info, warning, critical
+	State       string            // opened, updated, resolved
+	MinSeverity string            // info, warning, critical
+	Tags        map[string]string // of the metric, all
 }
 
 // ListAlertEvents lists transitions of alerts, the newest first, without deliveries.
@@ -48,6 +49,7 @@ func (s *Store) ListAlertEvents(ctx context.Context, tenant schemas.ID, f AlertF
 	if f.MinSeverity != "" {
 		q.add(" AND severity = ANY(?)", severitiesFrom(f.MinSeverity))
 	}
+	q.addTags("metric_id IN (SELECT metric_id", f.Tags, tenant)
 	q.addRange("ts", r)
 	if p.after != nil {
 		q.add(" AND (ts, event_id) < (?, ?)", p.after.time(), uuidOf(p.id))

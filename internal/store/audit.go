@@ -32,9 +32,10 @@ var targets = map[string]string{
 		WHERE silence_id = $1::text::uuid AND deleted_at IS NULL`,
 	"webhook": `SELECT jsonb_build_array(url, description, min_severity, enabled, disabled_reason, encode(sha256(secret), 'hex')) FROM webhooks
 		WHERE endpoint_id = $1::text::uuid AND deleted_at IS NULL`,
-	"metric": `SELECT jsonb_build_array(display_unit, expected_interval_us, direction, min_abs_deviation, enabled) FROM metric_settings
+	"metric": `SELECT jsonb_build_array(display_unit, expected_interval_us, direction, min_abs_deviation, enabled, timezone, window_us, hop_us, sensitivity, tags) FROM metric_settings
 		WHERE metric_id = $1::text::uuid`,
 	"model_pin": `SELECT jsonb_build_array(encode(model, 'hex')) FROM model_pins WHERE metric_id = $1::text::uuid AND model IS NOT NULL`,
+	"device":    `SELECT jsonb_build_array(tags) FROM device_settings WHERE device_id = $1::text::uuid`,
 	"key":       `SELECT jsonb_build_array(name, env, scopes, device_pattern, expires_at, revoked_at) FROM api_keys WHERE key_id = $1`,
 	"tenant":    `SELECT jsonb_build_array(name, plan, disabled_at) FROM tenants WHERE id = $1::text::uuid`,
 	"plan":      `SELECT to_jsonb(p) - 'created_at' FROM plans p WHERE name = $1`,

@@ -43,9 +43,7 @@ func ruleControl(tenant, rule schemas.ID, version uint64, r *api.AlertRule) (*sc
 	if out.MetricIds, err = idBytes("metric_ids", r.MetricIDs); err != nil {
 		return nil, err
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.Tags)) {
-		out.Tags = append(out.Tags, &schemas.Tag{Key: k, Value: r.Tags[k]})
-	}
+	out.Tags = sortedTags(r.Tags)
 	for _, d := range []struct {
 		name, text string
 		into       *int64
@@ -58,6 +56,15 @@ func ruleControl(tenant, rule schemas.ID, version uint64, r *api.AlertRule) (*sc
 		}
 	}
 	return &schemas.Control{Version: version, TenantId: tenant[:], Change: &schemas.Control_AlertRule{AlertRule: out}}, nil
+}
+
+// sortedTags are tags as the logs carry them: in the order of their keys.
+func sortedTags(tags map[string]string) []*schemas.Tag {
+	var out []*schemas.Tag
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		out = append(out, &schemas.Tag{Key: k, Value: tags[k]})
+	}
+	return out
 }
 
 func ruleDeletedControl(tenant, rule schemas.ID, version uint64) *schemas.Control {

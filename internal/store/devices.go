@@ -17,8 +17,9 @@ import (
 // DeviceFilter narrows ListDevices; empty fields do not.
 type DeviceFilter struct {
 	ExternalID string
-	Search     string    // part of the name, whatever its case
-	Now        time.Time // the service's clock
+	Search     string            // part of the name, whatever its case
+	Tags       map[string]string // of one of its metrics, all
+	Now        time.Time         // the service's clock
 }
 
 // MetricFilter narrows ListMetrics; empty fields do not.
@@ -26,7 +27,8 @@ type MetricFilter struct {
 	DeviceID         string
 	DeviceExternalID string
 	Name             string
-	Search           string // part of the name of metric or device, whatever its case
+	Search           string            // part of the name of metric or device, whatever its case
+	Tags             map[string]string // all
 	Summary          bool
 	Now              time.Time // the service's clock; with Summary
 }
@@ -46,6 +48,7 @@ func (s *Store) ListDevices(ctx context.Context, tenant schemas.ID, pr api.PageR
 	if f.Search != "" {
 		q.add(" AND d.device_external_id ILIKE ?", containing(f.Search))
 	}
+	q.addTags("d.device_id IN (SELECT device_id", f.Tags, tenant)
 	if p.after != nil {
 		q.add(" AND (d.first_seen, d.device_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
@@ -87,6 +90,9 @@ func (s *Store) ListMetrics(ctx context.Context, tenant schemas.ID, pr api.PageR
 	if f.Search != "" {
 		q.add(" AND (m.name ILIKE ? OR d.device_external_id ILIKE ?)", containing(f.Search), containing(f.Search))
 	}
+	if len(f.Tags) > 0 {
+		q.add(" AND t.tags @> ?", f.Tags)
+	}
 	if p.after != nil {
 		q.add(" AND (m.first_seen, m.metric_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}
@@ -119,7 +125,7 @@ func (s *Store) Metric(ctx context.Context, tenant schemas.ID, metricID string, 
 		if err != nil {
 			return err
 		}
-		list[0].Settings = &settings
+		list[0].Settings, list[0].SetTags = &settings, settings.Tags
 		if list[0].Pinned, _, err = pinOf(ctx, tx, tenant, id); err != nil {
 			return err
 		}
@@ -150,27 +156,37 @@ func containing(s string) string {
 }
 
 const deviceColumns = `SELECT d.device_id, d.device_external_id, d.first_seen,
-	(SELECT count(*) FROM metrics m WHERE m.device_id = d.device_id AND m.tenant_id = d.tenant_id) FROM devices d`
+	(SELECT count(*) FROM metrics m WHERE m.device_id = d.device_id AND m.tenant_id = d.tenant_id), s.tags, coalesce(s.version, 0)
+	FROM devices d LEFT JOIN device_settings s ON s.device_id = d.device_id AND s.tenant_id = d.tenant_id`
 
 func scanDevice(r pgx.Row, c *cursor) (api.Device, error) {
 	var d api.Device
 	var id pgtype.UUID
-	err := r.Scan(&id, &d.ExternalID, &d.FirstSeen, &d.Metrics)
+	err := r.Scan(&id, &d.ExternalID, &d.FirstSeen, &d.Metrics, &d.Tags, &d.Version)
 	d.ID, d.FirstSeen = uuidText(id), utc(d.FirstSeen)
 	*c = cursor{List: "devices", TS: d.FirstSeen.UnixMicro(), ID: d.ID}
 	return d, err
 }
 
-const metricColumns = `SELECT m.metric_id, m.device_id, coalesce(d.device_external_id, ''), m.name, m.unit, m.first_seen
-	FROM metrics m LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = m.tenant_id`
+const metricColumns = `SELECT m.metric_id, m.device_id, coalesce(d.device_external_id, ''), m.name, m.unit, m.first_seen, t.tags
+	FROM metrics m LEFT JOIN devices d ON d.device_id = m.device_id AND d.tenant_id = m.tenant_id
+		JOIN metric_tags t ON t.metric_id = m.metric_id AND t.tenant_id = m.tenant_id`
 
 func scanMetric(r pgx.Row, c *cursor) (api.Metric, error) {
 	var m api.Metric
 	var id, device pgtype.UUID
-	err := r.Scan(&id, &device, &m.DeviceExternalID, &m.Name, &m.Unit, &m.FirstSeen)
+	err := r.Scan(&id, &device, &m.DeviceExternalID, &m.Name, &m.Unit, &m.FirstSeen, &m.Tags)
 	m.ID, m.DeviceID, m.FirstSeen = uuidText(id), uuidText(device), utc(m.FirstSeen)
 	*c = cursor{List: "metrics", TS: m.FirstSeen.UnixMicro(), ID: m.ID}
 	return m, err
+}
+
+// addTags narrows to the metrics that bear all tags; in is the condition up to
+// what is selected of them.
+func (q *query) addTags(in string, tags map[string]string, tenant schemas.ID) {
+	if len(tags) > 0 {
+		q.add(" AND "+in+" FROM metric_tags WHERE tenant_id = ? AND tags @> ?)", uuidOf(tenant), tags)
+	}
 }
 
 // requireMetric answers ErrNotFound unless the metric is the tenant's.

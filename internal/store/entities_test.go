@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -21,10 +22,11 @@ func TestMetricSettingsTravelThroughTheOutbox(t *testing.T) {
 	w.declare()
 	ctx := t.Context()
 	m, err := db.Metric(ctx, w.tenant, w.metric.String(), at(0))
-	if err != nil || *m.Settings != (api.MetricSettings{Direction: "both", Enabled: true}) {
+	if err != nil || !reflect.DeepEqual(*m.Settings, api.DefaultMetricSettings()) {
 		t.Fatalf("before any: %+v, %v", m.Settings, err)
 	}
-	want := api.MetricSettings{DisplayUnit: "K", ExpectedInterval: 2.5, Direction: "up", MinAbsDeviation: 3, Enabled: false}
+	want := api.MetricSettings{DisplayUnit: "K", ExpectedInterval: 2.5, Direction: "up", MinAbsDeviation: 3, Enabled: false,
+		Timezone: "Europe/Berlin", Window: 600, Hop: 2.5, Sensitivity: 2, Tags: map[string]string{"site": "berlin", "hall": "7"}}
 	v, err := db.UpdateMetricSettings(ctx, w.tenant, w.metric, want, new(uint64(0)))
 	if err != nil || v.Version == 0 {
 		t.Fatal(v, err)
@@ -33,7 +35,7 @@ func TestMetricSettingsTravelThroughTheOutbox(t *testing.T) {
 		t.Fatalf("an old version: %v", err)
 	}
 	want.Version = v.Version
-	if m, err = db.Metric(ctx, w.tenant, w.metric.String(), at(0)); err != nil || *m.Settings != want {
+	if m, err = db.Metric(ctx, w.tenant, w.metric.String(), at(0)); err != nil || !reflect.DeepEqual(*m.Settings, want) {
 		t.Fatalf("read back %+v, %v", m.Settings, err)
 	}
 	pending, err := db.PendingControls(ctx, 10)
@@ -41,7 +43,8 @@ func TestMetricSettingsTravelThroughTheOutbox(t *testing.T) {
 		t.Fatal(pending, err)
 	}
 	s := decode(t, pending[0].Payload).GetMetricSettings()
-	if schemas.ID(s.MetricId) != w.metric || s.ExpectedIntervalUs != 2.5e6 || s.Direction != schemas.Direction_DIRECTION_UP || s.MinAbsDeviation != 3 || s.Enabled {
+	if schemas.ID(s.MetricId) != w.metric || s.ExpectedIntervalUs != 2.5e6 || s.Direction != schemas.Direction_DIRECTION_UP || s.MinAbsDeviation != 3 || s.Enabled ||
+		s.Timezone != "Europe/Berlin" || s.WindowUs != 600e6 || s.HopUs != 2.5e6 || s.Sensitivity != 2 || len(s.Tags) != 2 || s.Tags[0].Key != "hall" || s.Tags[1].Value != "berlin" {
 		t.Fatalf("control %v", s)
 	}
 	if all, err := db.AllControls(ctx); err != nil || len(all) != 1 || all[0].GetMetricSettings().GetExpectedIntervalUs() != 2.5e6 || all[0].Version != v.Version {

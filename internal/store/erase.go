@@ -212,6 +212,38 @@ func (s *Store) Forget(ctx context.Context, tenant schemas.ID) error {
 	return nil
 }
 
+// GoneTenants are those of the tenants that were deleted, or are being deleted.
+func (s *Store) GoneTenants(ctx context.Context, tenants []schemas.ID) ([]schemas.ID, error) {
+	ids := make([]pgtype.UUID, len(tenants))
+	for i, t := range tenants {
+		ids[i] = uuidOf(t)
+	}
+	rows, err := s.writer.Query(ctx, `SELECT i FROM unnest($1::uuid[]) i WHERE NOT EXISTS (SELECT FROM tenants t WHERE t.id = i AND t.deleted_at IS NULL)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("find deleted tenants: %w", err)
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (schemas.ID, error) {
+		var u pgtype.UUID
+		err := r.Scan(&u)
+		return u.Bytes, err
+	})
+}
+
+// PendingWebhooks counts the deliveries of a tenant that are planned or wait for
+// their next attempt.
+func (s *Store) PendingWebhooks(ctx context.Context, tenant schemas.ID) (n int64, err error) {
+	if s.owner == nil {
+		return 0, fmt.Errorf("count pending webhooks: %w", ErrNoRole)
+	}
+	err = s.owner.QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT ON (webhook_id) outcome FROM webhook_deliveries
+		WHERE tenant_id = $1 AND webhook_id IS NOT NULL AND kind <> 'endpoint_disabled' ORDER BY webhook_id, attempt DESC) last
+		WHERE outcome NOT IN ('delivered', 'gave_up')`, uuidOf(tenant)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count pending webhooks: %w", err)
+	}
+	return n, nil
+}
+
 // EraseLeftovers deletes rows that came for tenants which were deleted before: a
 // delivery that was waiting for its next attempt still records that it was given up.
 func (s *Store) EraseLeftovers(ctx context.Context, within time.Duration) (int64, error) {

@@ -22,6 +22,7 @@ type FoldedFilter struct {
 	Label       string
 	MetricID    string
 	DeviceID    string
+	Tags        map[string]string // of the metric, all
 }
 
 const foldedColumns = `SELECT e.*, a.resolved_at, a.events, o.value, o.expected, coalesce(o.explanation, '') FROM alerts a
@@ -61,6 +62,7 @@ func (s *Store) ListAlerts(ctx context.Context, tenant schemas.ID, f FoldedFilte
 		}
 		q.add(" AND "+c.column+" = ?", uuidOf(id))
 	}
+	q.addTags("a.metric_id IN (SELECT metric_id", f.Tags, tenant)
 	if p.after != nil {
 		q.add(" AND (a.opened_at, a.alert_id) < (?, ?)", p.after.time(), uuidOf(p.id))
 	}

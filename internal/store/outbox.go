@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -140,8 +141,12 @@ func (s *Store) AllControls(ctx context.Context) ([]*schemas.Control, error) {
 		if err != nil {
 			return err
 		}
+		devices, err := deviceControls(ctx, tx)
+		if err != nil {
+			return err
+		}
 		pins, err := pinControls(ctx, tx)
-		out = append(append(append(out, silences...), settings...), pins...)
+		out = slices.Concat(out, silences, settings, devices, pins)
 		return err
 	})
 	if err != nil {

@@ -134,6 +134,7 @@ type AnomalyFilter struct {
 	DeviceID    string
 	MinSeverity string // info, warning, critical
 	Labels      []string
+	Tags        map[string]string // of the metric, all
 }
 
 // Anomalies lists the evaluations whose severity is not none, the newest first.
@@ -165,6 +166,7 @@ func (s *Store) Anomalies(ctx context.Context, tenant schemas.ID, f AnomalyFilte
 	if len(f.Labels) > 0 {
 		q.add(" AND s.label = ANY(?)", f.Labels)
 	}
+	q.addTags("s.metric_id IN (SELECT metric_id", f.Tags, tenant)
 	q.addRange("s.ts", r)
 	if p.after != nil {
 		q.add(" AND (s.ts, s.metric_id, s.root, s.tick) < (?, ?, ?, ?)", p.after.time(), uuidOf(p.id), p.after.Root, p.after.Tick)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,16 @@ func (s *Store) UpdateMetricSettings(ctx context.Context, tenant, metric schemas
 			if err != nil {
 				return err
 			}
-			_, err = tx.Exec(ctx, `INSERT INTO metric_settings (metric_id, tenant_id, display_unit, expected_interval_us, direction, min_abs_deviation, enabled, version)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			c := control.GetMetricSettings()
+			_, err = tx.Exec(ctx, `INSERT INTO metric_settings (metric_id, tenant_id, display_unit, expected_interval_us, direction, min_abs_deviation, enabled,
+				  timezone, window_us, hop_us, sensitivity, tags, version)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 				ON CONFLICT (metric_id) DO UPDATE SET display_unit = excluded.display_unit, expected_interval_us = excluded.expected_interval_us,
-				  direction = excluded.direction, min_abs_deviation = excluded.min_abs_deviation, enabled = excluded.enabled, version = excluded.version, updated_at = now()`,
-				uuidOf(metric), uuidOf(tenant), v.DisplayUnit, control.GetMetricSettings().ExpectedIntervalUs, v.Direction, v.MinAbsDeviation, v.Enabled, int64(v.Version))
+				  direction = excluded.direction, min_abs_deviation = excluded.min_abs_deviation, enabled = excluded.enabled, timezone = excluded.timezone,
+				  window_us = excluded.window_us, hop_us = excluded.hop_us, sensitivity = excluded.sensitivity, tags = excluded.tags,
+				  version = excluded.version, updated_at = now()`,
+				uuidOf(metric), uuidOf(tenant), v.DisplayUnit, c.ExpectedIntervalUs, v.Direction, v.MinAbsDeviation, v.Enabled,
+				c.Timezone, c.WindowUs, c.HopUs, v.Sensitivity, tagsOrNone(v.Tags), int64(v.Version))
 			if err != nil {
 				return err
 			}
@@ -63,17 +69,20 @@ func settingsOf(ctx context.Context, tx pgx.Tx, tenant, metric schemas.ID) (api.
 	var id, of pgtype.UUID
 	err := scanSettings(tx.QueryRow(ctx, settingsColumns+` WHERE tenant_id = $1 AND metric_id = $2`, uuidOf(tenant), uuidOf(metric)), &of, &id, &v)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return api.MetricSettings{Direction: "both", Enabled: true}, nil
+		return api.DefaultMetricSettings(), nil
 	}
 	return v, err
 }
 
-const settingsColumns = `SELECT tenant_id, metric_id, display_unit, expected_interval_us, direction, min_abs_deviation, enabled, version FROM metric_settings`
+const settingsColumns = `SELECT tenant_id, metric_id, display_unit, expected_interval_us, direction, min_abs_deviation, enabled,
+	timezone, window_us, hop_us, sensitivity, tags, version FROM metric_settings`
 
 func scanSettings(r pgx.Row, tenant, metric *pgtype.UUID, v *api.MetricSettings) error {
-	var us, version int64
-	err := r.Scan(tenant, metric, &v.DisplayUnit, &us, &v.Direction, &v.MinAbsDeviation, &v.Enabled, &version)
-	v.ExpectedInterval, v.Version = float64(us)/1e6, uint64(version)
+	var interval, window, hop, version int64
+	err := r.Scan(tenant, metric, &v.DisplayUnit, &interval, &v.Direction, &v.MinAbsDeviation, &v.Enabled,
+		&v.Timezone, &window, &hop, &v.Sensitivity, &v.Tags, &version)
+	v.ExpectedInterval, v.Window, v.Hop, v.Version = float64(interval)/1e6, float64(window)/1e6, float64(hop)/1e6, uint64(version)
+	v.Timezone = cmp.Or(v.Timezone, "UTC")
 	return err
 }
 
@@ -83,12 +92,31 @@ func settingsControl(tenant, metric schemas.ID, v api.MetricSettings) (*schemas.
 	if err != nil {
 		return nil, err
 	}
-	us := math.Round(v.ExpectedInterval * 1e6)
-	if !(us >= 0 && us < 1e15) {
-		return nil, fmt.Errorf("%w: expected_interval_seconds is out of range", ErrInvalid)
+	out := &schemas.MetricSettings{MetricId: metric[:], Direction: schemas.Direction(direction), MinAbsDeviation: v.MinAbsDeviation, Enabled: v.Enabled,
+		Tags: sortedTags(v.Tags)}
+	for _, d := range []struct {
+		name    string
+		seconds float64
+		into    *int64
+	}{
+		{"expected_interval_seconds", v.ExpectedInterval, &out.ExpectedIntervalUs},
+		{"window_seconds", v.Window, &out.WindowUs}, {"hop_seconds", v.Hop, &out.HopUs},
+	} {
+		us := math.Round(d.seconds * 1e6)
+		if !(us >= 0 && us < 1e15) {
+			return nil, fmt.Errorf("%w: %s is out of range", ErrInvalid, d.name)
+		}
+		*d.into = int64(us)
 	}
-	return &schemas.Control{Version: v.Version, TenantId: tenant[:], Change: &schemas.Control_MetricSettings{MetricSettings: &schemas.MetricSettings{
-		MetricId: metric[:], ExpectedIntervalUs: int64(us), Direction: schemas.Direction(direction), MinAbsDeviation: v.MinAbsDeviation, Enabled: v.Enabled}}}, nil
+	// What is the default is not written: the entry of a metric that has nothing of
+	// these is the one that it always had.
+	if v.Timezone != "UTC" {
+		out.Timezone = v.Timezone
+	}
+	if v.Sensitivity != 1 {
+		out.Sensitivity = v.Sensitivity
+	}
+	return &schemas.Control{Version: v.Version, TenantId: tenant[:], Change: &schemas.Control_MetricSettings{MetricSettings: out}}, nil
 }
 
 // settingsControls is the settings part of a checkpoint.

@@ -113,7 +113,7 @@ func (s *Store) ActiveMetrics(ctx context.Context, tenant schemas.ID, since time
 // TenantsForOwner lists all tenants with what they have and used since first, the oldest first.
 func (s *Store) TenantsForOwner(ctx context.Context, first, now time.Time) (out []api.OwnerTenant, err error) {
 	err = within(ctx, s.owner, "begin read only", func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT t.id, t.name, t.plan, t.created_at, t.disabled_at,
+		rows, err := tx.Query(ctx, `SELECT t.id, t.name, t.plan, t.created_at, t.disabled_at, t.deleted_at,
 			coalesce(u.requests, 0), coalesce(u.points, 0), coalesce(u.bytes, 0), coalesce(u.evaluations, 0), coalesce(u.attempts, 0), coalesce(u.delivered, 0),
 			coalesce(u.last::text, ''),
 			(SELECT count(*) FROM devices d WHERE d.tenant_id = t.id), (SELECT count(*) FROM metrics m WHERE m.tenant_id = t.id),
@@ -129,9 +129,9 @@ func (s *Store) TenantsForOwner(ctx context.Context, first, now time.Time) (out 
 		out, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (t api.OwnerTenant, err error) {
 			var id pgtype.UUID
 			t.Month = &api.Used{}
-			to := append([]any{&id, &t.Name, &t.Plan, &t.CreatedAt, &t.DisabledAt}, usedTargets(t.Month)...)
+			to := append([]any{&id, &t.Name, &t.Plan, &t.CreatedAt, &t.DisabledAt, &t.DeletedAt}, usedTargets(t.Month)...)
 			err = r.Scan(append(to, &t.LastDay, &t.Devices, &t.Metrics, &t.Errors, &t.Rejected)...)
-			t.ID, t.CreatedAt, t.DisabledAt = uuidText(id), utcPtr(t.CreatedAt), utcPtr(t.DisabledAt)
+			t.ID, t.CreatedAt, t.DisabledAt, t.DeletedAt = uuidText(id), utcPtr(t.CreatedAt), utcPtr(t.DisabledAt), utcPtr(t.DeletedAt)
 			return t, err
 		})
 		return err

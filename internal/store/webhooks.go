@@ -231,7 +231,8 @@ func (s *Store) Endpoints(ctx context.Context, tenant schemas.ID) ([]Endpoint, e
 		rows, err := tx.Query(ctx, `SELECT endpoint_id, url, min_severity, enabled, secret,
 			CASE WHEN previous_secret_until > now() THEN previous_secret END,
 			(SELECT max(d.at) FROM webhook_deliveries d WHERE d.tenant_id = w.tenant_id AND d.endpoint_id = w.endpoint_id AND d.outcome = 'delivered')
-			FROM webhooks w WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY endpoint_id`, uuidOf(tenant))
+			FROM webhooks w WHERE tenant_id = $1 AND deleted_at IS NULL
+				AND EXISTS (SELECT FROM tenants t WHERE t.id = w.tenant_id AND t.deleted_at IS NULL) ORDER BY endpoint_id`, uuidOf(tenant))
 		if err != nil {
 			return err
 		}

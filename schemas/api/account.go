@@ -93,7 +93,8 @@ type OwnerTenant struct {
 	Plan       string     `json:"plan"`
 	CreatedAt  *time.Time `json:"created_at,omitempty"`
 	DisabledAt *time.Time `json:"disabled_at,omitempty"`
-	Month      *Used      `json:"month,omitempty"` // used since the first of this month
+	DeletedAt  *time.Time `json:"deleted_at,omitempty"` // its deletion began
+	Month      *Used      `json:"month,omitempty"`      // used since the first of this month
 	LastDay    string     `json:"last_day,omitempty"`
 	Devices    int64      `json:"devices"`
 	Metrics    int64      `json:"metrics"`

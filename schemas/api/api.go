@@ -30,6 +30,10 @@ type Device struct {
 	ExternalID string    `json:"device_external_id"`
 	FirstSeen  time.Time `json:"first_seen"`
 	Metrics    int       `json:"metrics"`
+	// Tags were set by API. Those of the payload stand with the metrics.
+	Tags map[string]string `json:"tags,omitempty"`
+	// Version of what was set; 0 = nothing ever.
+	Version uint64 `json:"-"`
 	// LastSeen is the event time of its newest point; Silent, that one of its metrics is.
 	LastSeen  *time.Time `json:"last_seen"`
 	Silent    bool       `json:"silent"`
@@ -44,6 +48,10 @@ type Metric struct {
 	Name             string    `json:"name"`
 	Unit             string    `json:"unit,omitempty"`
 	FirstSeen        time.Time `json:"first_seen"`
+	// Tags are those of the payload, under those set by API on its device and on it.
+	Tags map[string]string `json:"tags,omitempty"`
+	// SetTags are those set on it by API; of one metric only.
+	SetTags map[string]string `json:"set_tags,omitempty"`
 	// Summary is given where it was asked for; settings of one metric only.
 	*Summary
 	Settings *MetricSettings `json:"settings,omitempty"`

@@ -27,7 +27,28 @@ type MetricSettings struct {
 	Direction        string  `json:"direction"`         // both, up, down: which deviations count
 	MinAbsDeviation  float64 `json:"min_abs_deviation"` // in the metric's unit; smaller ones are not called anomalies
 	Enabled          bool    `json:"enabled"`           // false: evaluated, never an alert
-	Version          uint64  `json:"version"`           // 0 = nothing was ever set
+	// Timezone is the IANA name of the zone whose days the metric follows.
+	Timezone string `json:"timezone"`
+	// Window and Hop in seconds: the trailing span of the features and the distance
+	// of evaluations; 0 = the service's.
+	Window float64 `json:"window_seconds"`
+	Hop    float64 `json:"hop_seconds"`
+	// Sensitivity is about how many times as many alarms are wanted as by default.
+	Sensitivity float64 `json:"sensitivity"`
+	Version     uint64  `json:"version"` // 0 = nothing was ever set
+	// Tags were set by API; on the wire they stand beside the settings.
+	Tags map[string]string `json:"-"`
+}
+
+// DefaultMetricSettings hold where nothing was set.
+func DefaultMetricSettings() MetricSettings {
+	return MetricSettings{Direction: "both", Enabled: true, Timezone: "UTC", Sensitivity: 1}
+}
+
+// DeviceSettings are what was set on a device by API.
+type DeviceSettings struct {
+	Tags    map[string]string
+	Version uint64
 }
 
 // Features is one evaluation's vector, before it is scored.

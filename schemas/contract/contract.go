@@ -54,9 +54,11 @@ type Contract struct {
 	ops    map[string]Operation
 	routes *http.ServeMux
 	valid  validator.Validator
+	parts  map[string]map[string]parts // of answers that are no one JSON value, by operation and content type
 
-	mu   sync.Mutex
-	seen map[string]map[int]int
+	mu     sync.Mutex
+	seen   map[string]map[int]int
+	events map[string]int
 }
 
 // Load reads the document of this tree.
@@ -69,13 +71,17 @@ func Parse(document []byte) (*Contract, error) {
 	if err := yaml.Unmarshal(document, &root); err != nil {
 		return nil, fmt.Errorf("read document: %w", err)
 	}
-	c := &Contract{ops: map[string]Operation{}, routes: http.NewServeMux(), seen: map[string]map[int]int{}}
+	c := &Contract{ops: map[string]Operation{}, routes: http.NewServeMux(), seen: map[string]map[int]int{}, events: map[string]int{}}
 	for path, item := range object(root["paths"]) {
 		for method, op := range object(item) {
 			o := operation(root, strings.ToUpper(method), path, object(op))
 			c.ops[o.Name()] = o
 			c.routes.Handle(o.Name(), http.NotFoundHandler())
 		}
+	}
+	var err error
+	if c.parts, err = readParts(root, document); err != nil {
+		return nil, err
 	}
 	closeObjects(root)
 	strict, err := json.Marshal(root)
@@ -242,6 +248,10 @@ func (c *Contract) check(o Operation, r *http.Request, sent []byte, rec *recorde
 	answer := &http.Response{StatusCode: rec.status, Header: rec.Header().Clone(), Body: io.NopCloser(bytes.NewReader(rec.b.Bytes())), Request: r}
 	if kind := answer.Header.Get("Content-Type"); rec.cut || kind != "" && !strings.Contains(kind, "json") || strings.Contains(kind, "ndjson") {
 		out = append(out, kindOnly(o, rec.status, kind)...)
+		base, _, _ := strings.Cut(kind, ";")
+		if p, ok := c.parts[o.Name()][base]; ok && rec.status == http.StatusOK {
+			out = append(out, c.checkParts(p, rec.b.Bytes(), rec.cut)...)
+		}
 	} else if ok, errs := c.valid.ValidateHttpResponse(r, answer); !ok {
 		out = append(out, describe(errs))
 	}

@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -60,6 +61,17 @@ func plainASCII(s string) bool {
 		}
 	}
 	return len(s) > 0
+}
+
+// MaxTags is how many tags an object may have.
+const MaxTags = maxTags
+
+// TagFault says what is wrong with a tag, empty = nothing.
+func TagFault(key, value string) string {
+	if utf8.ValidString(key+value) && validTag(key, 1, maxTagKey) && validTag(value, 0, maxTagValue) {
+		return ""
+	}
+	return fmt.Sprintf("expected a key of 1 to %d bytes and a value of up to %d, in UTF-8 without control characters", maxTagKey, maxTagValue)
 }
 
 // validTag checks key or value; tags are kept as sent.
