@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
 	"github.com/edgepulse/edgepulse/schemas/api"
@@ -67,4 +69,25 @@ func inDatabase(t *testing.T, dsn string) string {
 	}
 	u.Path = "/managed"
 	return u.String()
+}
+
+// TestRolesOfSeveralDatabases: roles belong to the server, and two of its databases
+// may be migrated at once.
+func TestRolesOfSeveralDatabases(t *testing.T) {
+	var g errgroup.Group
+	for range 3 {
+		db := storetest.Bare(t)
+		g.Go(func() error {
+			for range 15 {
+				err := store.Migrate(t.Context(), store.MigrateConfig{OwnerDSN: db.OwnerDSN, WriterPassword: "test", AppPassword: "test"})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -7,9 +7,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/edgepulse/edgepulse/schemas"
 )
@@ -60,10 +64,28 @@ func ensureRole(ctx context.Context, conn *pgx.Conn, name, options, password str
 		return err
 	}
 	// The verifier, not the password: statements may be logged. It holds no quote.
-	if _, err := conn.Exec(ctx, "ALTER ROLE "+ident+" PASSWORD '"+verifier+"'"); err != nil {
+	if err := alterRole(ctx, conn, ident+" PASSWORD '"+verifier+"'"); err != nil {
 		return fmt.Errorf("set password of %s: %w", name, err)
 	}
 	return nil
+}
+
+// alterRole does it again when another database of the same server is being
+// migrated: roles belong to all of them, no lock of one database keeps others out,
+// and PostgreSQL refuses the second of two changes at once.
+func alterRole(ctx context.Context, conn *pgx.Conn, change string) error {
+	for attempt := 1; ; attempt++ {
+		_, err := conn.Exec(ctx, "ALTER ROLE "+change)
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Message != "tuple concurrently updated" || attempt == 50 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(mathrand.N(20 * time.Millisecond)):
+		}
+	}
 }
 
 // allowCopy lets the writer COPY: PostgreSQL refuses COPY FROM to a role that
@@ -78,7 +100,7 @@ func allowCopy(ctx context.Context, conn *pgx.Conn) error {
 	if has {
 		return nil
 	}
-	_, err = conn.Exec(ctx, "ALTER ROLE "+WriterRole+" BYPASSRLS")
+	err = alterRole(ctx, conn, WriterRole+" BYPASSRLS")
 	if err != nil && !isCode(err, "42501") { // insufficient_privilege
 		return fmt.Errorf("let %s copy: %w", WriterRole, err)
 	}
