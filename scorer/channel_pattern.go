@@ -110,18 +110,15 @@ func (p *patternChannel) offer(f []float32) {
 	p.seen = min(p.seen+1, patternHorizon)
 	if len(p.sample) < patternSample*FeatureCount {
 		p.sample = append(p.sample, f...)
-		if len(p.sample) == patternSample*FeatureCount {
-			p.grow()
+	} else if slot := p.rng.Intn(int(p.seen)); slot < patternSample {
+		if p.version == 0 { // no forest refers to the sample yet
+			copy(p.sample[slot*FeatureCount:], f)
+		} else {
+			p.pending = append(p.pending, f...)
+			p.slots = append(p.slots, uint32(slot))
 		}
-		return
 	}
-	slot := p.rng.Intn(int(p.seen))
-	if slot >= patternSample {
-		return
-	}
-	p.pending = append(p.pending, f...)
-	p.slots = append(p.slots, uint32(slot))
-	if len(p.slots) < p.batch() {
+	if !p.due() {
 		return
 	}
 	for i, slot := range p.slots {
@@ -131,9 +128,17 @@ func (p *patternChannel) offer(f []float32) {
 	p.grow()
 }
 
-// batch is how many replacements make a refit, jittered by the metric's seed so
-// that metrics that started together do not refit together.
-func (p *patternChannel) batch() int { return patternPending - int(splitmix.Mix(p.seed)%8) }
+// due says that the sample makes a new forest: the first one some rows after the
+// sample is complete, later ones when enough rows of it were replaced. How many is
+// jittered by the metric's seed, so that metrics that started together, as those of
+// a new fleet do, do not make their forests together.
+func (p *patternChannel) due() bool {
+	jitter := splitmix.Mix(p.seed)
+	if p.version == 0 {
+		return p.seen >= patternSample+uint32(jitter>>8%patternSample)
+	}
+	return len(p.slots) >= patternPending-int(jitter%8)
+}
 
 func (p *patternChannel) grow() {
 	p.version++
