@@ -20,6 +20,7 @@ import (
 // scheduler wakes threads that find nothing to do, an eighth of all CPU on a small
 // machine. Who sets GOMAXPROCS is obeyed.
 func stage(ctx context.Context, i *inside, name string) error {
+	i.fill()
 	if os.Getenv("GOMAXPROCS") == "" {
 		own, err := app.ParsePartitions(i.Partitions, cmp.Or(i.NATS.Partitions, stream.DefaultPartitions))
 		if err != nil {
