@@ -127,7 +127,9 @@ type partitionRun struct {
 	done         atomic.Uint64 // newest root known to be committed
 	snapshotAt   time.Time     // not before
 	captured     *capture      // complete, waits for the commit that covers its root
+	captureBegan time.Time
 	captureSpent time.Duration // on the last snapshot, between entries
+	folded       time.Time     // when the last message was
 	writeSpent   atomic.Int64  // and beside the fold, ns
 	snapshotBusy bool
 }
@@ -270,8 +272,9 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 	defer timer.Stop()
 	inFlight := false
 	wrote := time.Now()
-	paced := time.NewTimer(time.Hour)
+	paced, capturing := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer paced.Stop()
+	defer capturing.Stop()
 	for {
 		now := time.Now()
 		switch early := p.cfg.CommitEvery - now.Sub(wrote); {
@@ -286,7 +289,9 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 			commits <- commitJob{check: true}
 			inFlight, wrote = true, now
 		}
-		p.stepSnapshot(ctx, snapped)
+		if again := p.stepSnapshot(ctx, len(chunks) == 0, snapped); again > 0 {
+			capturing.Reset(again)
+		}
 		in := chunks
 		if p.pending.full() {
 			in = nil // the log of outputs is the slower one: stop reading
@@ -307,6 +312,7 @@ func (p *partitionRun) loop(ctx context.Context, chunks <-chan Message, readErr 
 			return err
 		case <-timer.C:
 		case <-paced.C:
+		case <-capturing.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -338,7 +344,7 @@ func (p *partitionRun) foldChunk(ctx context.Context, c Message, commits chan<- 
 			return fmt.Errorf("%w: the log switches to a fold version after root %d", errUnknownFold, root.Root)
 		}
 	}
-	p.pos = c.To
+	p.pos, p.folded = c.To, time.Now()
 	p.pending.reach(c.To, c.At)
 	p.metrics.fold.WithLabelValues(label(p.partition)).Add(time.Since(start).Seconds())
 	p.metrics.position.WithLabelValues(label(p.partition)).Set(float64(p.pos))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -236,7 +237,12 @@ var ErrNotDeterministic = errors.New("two snapshots of one root differ: the fold
 // write stores a finished capture and merges when the deltas outweigh the base.
 func (st *snapshotStore) write(ctx context.Context, c *capture, foldVersion uint32) error {
 	sortRecords(c.records)
+	hashed := 0
 	for _, r := range c.records {
+		if hashed += len(r.bytes); hashed >= courtesyStep {
+			hashed = 0
+			runtime.Gosched()
+		}
 		k := recordKey{r.table, r.key}
 		if old, ok := st.hashes[k]; ok {
 			st.sum.sub(old)

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -73,10 +75,84 @@ type snapshot struct {
 
 const snapshotHeader = len(snapshotMagic) + 4 + 1 + 8 + 8 + 4 + 16 + 32
 
+// Encoders and decoders that work in the goroutine of their caller.
 var (
-	zstdEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	zstdDecoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<30))
+	zstdEncoders = sync.Pool{New: func() any {
+		e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1)) // fails for bad options only
+		return e
+	}}
+	zstdDecoders = sync.Pool{New: func() any {
+		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<30))
+		return d
+	}}
 )
+
+// courtesyStep is how many bytes are hashed or compressed before a fold that waits
+// for the same processor gets it: about a millisecond. The scheduler by itself would
+// let it wait for ten.
+const courtesyStep = 128 << 10
+
+// inSteps hands b over in steps, between which others may run.
+func inSteps(b []byte, do func([]byte) error) error {
+	for len(b) > 0 {
+		n := min(len(b), courtesyStep)
+		if err := do(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// bodyHash is the SHA-256 of a body.
+func bodyHash(body []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	_ = inSteps(body, func(b []byte) error { h.Write(b); return nil }) // a hash takes all
+	h.Sum(sum[:0])
+	return sum
+}
+
+// deflate appends the compressed body to out.
+func deflate(body, out []byte) []byte {
+	e := zstdEncoders.Get().(*zstd.Encoder)
+	defer zstdEncoders.Put(e)
+	w := bytes.NewBuffer(out)
+	e.ResetContentSize(w, int64(len(body)))
+	err := inSteps(body, func(b []byte) error { _, err := e.Write(b); return err })
+	if err = errors.Join(err, e.Close()); err != nil {
+		panic("compress snapshot: " + err.Error()) // into memory
+	}
+	return w.Bytes()
+}
+
+// inflate undoes deflate.
+func inflate(b []byte) ([]byte, error) {
+	var head zstd.Header
+	if err := head.Decode(b); err != nil {
+		return nil, err
+	}
+	d := zstdDecoders.Get().(*zstd.Decoder)
+	defer zstdDecoders.Put(d)
+	if err := d.Reset(bytes.NewReader(b)); err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Reset(nil) }() // lets go of b
+	// What the header promises is believed as far as the bytes there are make it likely.
+	out := make([]byte, 0, min(head.FrameContentSize, 64*uint64(len(b)))+bytes.MinRead)
+	for {
+		out = slices.Grow(out, bytes.MinRead)
+		n, err := d.Read(out[len(out):min(cap(out), len(out)+courtesyStep)])
+		out = out[:len(out)+n]
+		if err == io.EOF {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		runtime.Gosched()
+	}
+}
 
 // snapshotBodies are used again: a body is megabytes, and memory that was just
 // taken from the system is dearer than anything done with it here.
@@ -100,7 +176,7 @@ func (s *snapshot) encode() []byte {
 		body = binary.AppendUvarint(body, uint64(len(r.bytes))+1)
 		body = append(body, r.bytes...)
 	}
-	sum := sha256.Sum256(body)
+	sum := bodyHash(body)
 	out := make([]byte, 0, snapshotHeader+len(body)/2)
 	out = append(out, snapshotMagic...)
 	out = binary.LittleEndian.AppendUint32(out, s.foldVersion)
@@ -111,7 +187,7 @@ func (s *snapshot) encode() []byte {
 	out = binary.LittleEndian.AppendUint64(out, s.digest[0])
 	out = binary.LittleEndian.AppendUint64(out, s.digest[1])
 	out = append(out, sum[:]...)
-	return zstdEncoder.EncodeAll(body, out)
+	return deflate(body, out)
 }
 
 var errSnapshotDamaged = errors.New("snapshot is damaged")
@@ -128,11 +204,11 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	}
 	count := binary.LittleEndian.Uint32(b[29:])
 	s.digest = digest{binary.LittleEndian.Uint64(b[33:]), binary.LittleEndian.Uint64(b[41:])}
-	body, err := zstdDecoder.DecodeAll(b[snapshotHeader:], nil)
+	body, err := inflate(b[snapshotHeader:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errSnapshotDamaged, err)
 	}
-	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[49:81]) {
+	if sum := bodyHash(body); !bytes.Equal(sum[:], b[49:81]) {
 		return nil, fmt.Errorf("%w: checksum differs", errSnapshotDamaged)
 	}
 	for len(body) > 0 {

@@ -6,14 +6,24 @@ import (
 	"time"
 )
 
-// captureStep bounds how much state is encoded between two entries, in bytes:
-// well under a millisecond.
-const captureStep = 256 << 10
+const (
+	// captureStep bounds how much state is encoded at once, in bytes: less than a
+	// millisecond of work, with a rest of at least as long after it.
+	captureStep = 128 << 10
+	// A record that is about to change must be encoded before: a capture that meets a
+	// burst of input (all metrics are evaluated at the full second) delays it by
+	// all that is left to encode. So it begins when nothing has come for captureQuiet,
+	// and goes on while nothing comes; but it waits for that no longer than captureWait.
+	captureQuiet = 50 * time.Millisecond
+	captureWait  = 2 * time.Second
+)
 
 // stepSnapshot moves the snapshot of this partition on: begin, encode a little,
-// wait for the commit that covers it, write in the background.
-func (p *partitionRun) stepSnapshot(ctx context.Context, done chan<- error) {
+// wait for the commit that covers it, write in the background. idle says that no
+// input waits. The answer is when to come again, 0 = with the next event.
+func (p *partitionRun) stepSnapshot(ctx context.Context, idle bool, done chan<- error) time.Duration {
 	state := p.fold.State()
+	now := time.Now()
 	switch {
 	case p.captured != nil:
 		if p.done.Load() >= p.captured.root {
@@ -29,15 +39,26 @@ func (p *partitionRun) stepSnapshot(ctx context.Context, done chan<- error) {
 			}()
 		}
 	case state.capture != nil:
-		start := time.Now()
-		if state.stepCapture(captureStep) {
-			p.captured = state.endCapture()
+		if !idle && now.Sub(p.captureBegan) < captureWait {
+			return 0
 		}
-		p.captureSpent += time.Since(start)
-	case !p.snapshotBusy && p.pos >= p.muted && p.pos > p.snapshots.last && time.Now().After(p.snapshotAt):
-		p.captureSpent = 0
+		complete := state.stepCapture(captureStep)
+		spent := time.Since(now)
+		p.captureSpent += spent
+		if complete {
+			p.captured = state.endCapture()
+			return time.Nanosecond // it may be covered already
+		}
+		return max(spent, time.Millisecond)
+	case p.snapshotBusy || p.pos < p.muted || p.pos <= p.snapshots.last || now.Before(p.snapshotAt):
+	case now.Sub(p.snapshotAt) < captureWait && (!idle || now.Sub(p.folded) < captureQuiet):
+		return max(p.folded.Add(captureQuiet).Sub(now), time.Millisecond)
+	default:
+		p.captureSpent, p.captureBegan = 0, now
 		state.beginCapture(p.pos)
+		return time.Nanosecond
 	}
+	return 0
 }
 
 // snapshotDone paces the next snapshot so that those of all partitions, captured
