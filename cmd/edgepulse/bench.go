@@ -152,6 +152,9 @@ func printReport(r *bench.Report) {
 	list("log, messages/s", "%.0f", r.LogMessages)
 	fmt.Fprintf(w, "Postgres, bytes/point\t%.1f\n", r.RowBytes)
 	fmt.Fprintf(w, "archive, bytes/point\t%.1f\n", r.ArchiveBytes)
+	for _, line := range r.Warnings {
+		fmt.Fprintf(w, "warning\t%s\n", line)
+	}
 	list("resident, MB", "%.0f", r.RSS)
 	for _, m := range r.Watched {
 		fmt.Fprintf(w, "after %.0f s\t%d points, logs %.0f MB, not archived %d roots, not projected %d roots\n", m.AtSeconds, m.Points, m.LogMB, m.ArchiveRoots, m.ProjectRoots)

@@ -13,7 +13,7 @@ import (
 
 // Retention says when what is older than the plans allow is looked for.
 type Retention struct {
-	Every time.Duration `help:"How often a bounded step is made to delete what is older than its tenant's retention; 0 = never." default:"1m" env:"EDGEPULSE_RETENTION_EVERY"`
+	Every time.Duration `help:"How often what is older than its tenant's retention is deleted, in bounded steps; 0 = never." default:"1h" env:"EDGEPULSE_RETENTION_EVERY"`
 }
 
 // Swept is what one step deleted, or would.
@@ -122,6 +122,9 @@ func newSweepMetrics(reg prometheus.Registerer) sweepMetrics {
 	}
 }
 
+// sweepNext is when the first step is made, and the next one where something is left.
+const sweepNext = time.Minute
+
 // sweep runs steps until ctx ends; one process is enough: the owner of partition 0.
 func (a *App) sweep(ctx context.Context, m sweepMetrics) error {
 	every := a.cfg.Retention.Every
@@ -129,7 +132,7 @@ func (a *App) sweep(ctx context.Context, m sweepMetrics) error {
 		return nil
 	}
 	s := Sweeper{Store: a.store, Broker: a.broker, Archive: a.archive, Now: time.Now}
-	timer := time.NewTicker(every)
+	timer := time.NewTimer(min(every, sweepNext))
 	defer timer.Stop()
 	said := ""
 	for {
@@ -139,6 +142,11 @@ func (a *App) sweep(ctx context.Context, m sweepMetrics) error {
 		case <-timer.C:
 		}
 		done, err := s.Step(ctx, false)
+		next := every
+		if err != nil || !done.Done {
+			next = min(every, sweepNext)
+		}
+		timer.Reset(next)
 		for _, tables := range done.Rows {
 			for _, n := range tables {
 				m.rows.Add(float64(n))

@@ -89,6 +89,8 @@ type Report struct {
 	ScoreBySecond []Quantiles `json:"ingest_to_score_ms_by_second,omitempty"`
 	Flood         *Flood      `json:"flood,omitempty"`
 	Watched       []Moment    `json:"watched,omitempty"`
+	// Warnings quotes what the processes logged at warn or error.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Run measures one scenario with the given binary.
@@ -163,6 +165,7 @@ func Run(ctx context.Context, binary string, s Scenario, progress func(string)) 
 	if err := c.sizes(ctx, r); err != nil {
 		return nil, err
 	}
+	r.Warnings = c.warnings()
 	if r.PointsStored != r.PointsSent+extra {
 		return r, fmt.Errorf("%d points were acknowledged, %d are stored", r.PointsSent+extra, r.PointsStored)
 	}

@@ -178,6 +178,23 @@ func (c *cluster) tails() string {
 	return b.String()
 }
 
+// mostWarnings is how many lines a report quotes.
+const mostWarnings = 10
+
+// warnings are what processes had to complain about: a figure that was reached while
+// a part of the service did not work is none.
+func (c *cluster) warnings() (lines []string) {
+	for _, ch := range c.children {
+		text, _ := os.ReadFile(ch.log) // a missing log says nothing
+		for line := range strings.Lines(string(text)) {
+			if (strings.Contains(line, "WARN") || strings.Contains(line, "ERROR")) && len(lines) < mostWarnings {
+				lines = append(lines, ch.name+": "+strings.TrimSpace(line))
+			}
+		}
+	}
+	return lines
+}
+
 func (c *cluster) stop() {
 	for i := len(c.children) - 1; i >= 0; i-- {
 		_ = c.children[i].cmd.Process.Kill()

@@ -174,6 +174,11 @@ func TestSweep(t *testing.T) {
 	if days[a.tenant].Days != 3 || days[b.tenant].Days != 90 {
 		t.Fatalf("retentions %v", list)
 	}
+	for _, log := range []stream.LogName{stream.Points, stream.Scores} { // recent chunks wait until they are sealed
+		if _, err := db.Seal(t.Context(), log); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := db.Conn(t, db.OwnerDSN)
 	count := func(w *world) (n int) {
 		if err := c.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM datapoints WHERE tenant_id = $1) + (SELECT count(*) FROM anomaly_scores WHERE tenant_id = $1)`, w.tenant.String()).Scan(&n); err != nil {

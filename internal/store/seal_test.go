@@ -364,3 +364,26 @@ func TestCompactWaitsUntilItIsDue(t *testing.T) {
 		t.Fatalf("without the writer's role: %v", err)
 	}
 }
+
+// ANALYZE must not count the elements of chunks, in partitions made later as well.
+func TestAnalyzeLeavesArraysAlone(t *testing.T) {
+	db := storetest.New(t)
+	many(t, newWorld(t, db, "acme"), 3000)
+	for _, log := range []stream.LogName{stream.Points, stream.Scores} {
+		if _, err := db.Seal(t.Context(), log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := db.Conn(t, db.OwnerDSN)
+	var partitions int
+	if err := c.QueryRow(t.Context(), `SELECT count(*) FROM pg_inherits WHERE inhparent = 'datapoint_chunks'::regclass`).Scan(&partitions); err != nil || partitions < 2 {
+		t.Fatalf("%d partitions, %v", partitions, err)
+	}
+	exec(t, c, `ANALYZE`)
+	var counted, others int
+	err := c.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE attname IN ('offsets', 'wide', 'roots', 'flags', 'longs', 'reals', 'words', 'whole', 'cell_at', 'cells')),
+		count(*) FILTER (WHERE attname = 'metric_id') FROM pg_stats WHERE tablename ~ '_(recent|chunks)'`).Scan(&counted, &others)
+	if err != nil || counted != 0 || others == 0 {
+		t.Errorf("statistics of %d arrays and %d plain columns, %v", counted, others, err)
+	}
+}
