@@ -221,6 +221,9 @@ func (s *Server) authenticated(scope string, next http.Handler) http.Handler {
 		if p == nil {
 			p = s.quota.request(key)
 			s.quota.say(w.Header(), key, false)
+			if p != nil {
+				s.refusals.hold(r.Context(), key.TenantID)
+			}
 		}
 		if p != nil {
 			s.problem(w, r, p)

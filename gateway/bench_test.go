@@ -76,73 +76,85 @@ func BenchmarkClockDay(b *testing.B) {
 	}
 }
 
-// BenchmarkNeighbourAtItsLimit compares the latency of one tenant with and without
-// another that sends far more than its plan allows. The two take turns of a
-// second each, so that whatever else the machine does meets both alike.
+// BenchmarkNeighbourAtItsLimit compares the latency of one tenant alone, beside a
+// tenant that sends just what its plan allows, and beside the same one when it sends
+// far more. They take turns of a second each, so that whatever else the machine does
+// meets all alike.
 //
 //	go test ./gateway -run '^$' -bench NeighbourAtItsLimit -benchtime 20x
 func BenchmarkNeighbourAtItsLimit(b *testing.B) {
-	g := newBench(b, func(_ *Config, d *Deps) {
+	g := newBench(b, func(c *Config, d *Deps) {
+		c.RefusalPause = DefaultConfig().RefusalPause
 		d.Logger, d.Wall = slog.New(slog.NewTextHandler(io.Discard, nil)), time.Now
 	})
-	const rate, size = 200, 10 // 300 requests a second want 3000
-	flooder := schemas.NewID()
-	limited := g.keys.add(flooder, func(r *KeyRecord) { r.PointsPerSecond, r.RequestsPerSecond = rate, rate }, ScopeIngest)
-	body := points("flood", size)
-	g.server.quota.mu.Lock()
-	record := KeyRecord{TenantID: flooder, Limits: Limits{PointsPerSecond: rate, RequestsPerSecond: rate}}
-	a := g.server.quota.of(record)
-	a.points.tokens, a.requests.tokens = 0, 0 // the burst is spent
-	g.server.quota.mu.Unlock()
-	var flooding atomic.Bool
-	var refused, taken atomic.Int64
+	const rate, size, clients = 200, 10, 40
+	other := schemas.NewID()
+	limits := func(r *KeyRecord) { r.PointsPerSecond, r.RequestsPerSecond = rate, rate }
+	limited := g.keys.add(other, limits, ScopeIngest)
+	body := points("other", size)
+	spend := func() { // the burst of the second before
+		g.server.quota.mu.Lock()
+		defer g.server.quota.mu.Unlock()
+		record := KeyRecord{TenantID: other}
+		limits(&record)
+		g.server.quota.of(record).points.tokens = 0
+	}
+	const alone, within, beyond = 0, 1, 2
+	var turn atomic.Int32
+	var taken, refused [3]atomic.Int64
 	stop := make(chan struct{})
-	var floods sync.WaitGroup
-	for range 3 {
-		floods.Go(func() {
-			tick := time.NewTicker(10 * time.Millisecond)
+	var others sync.WaitGroup
+	for i := range clients {
+		others.Go(func() {
+			tick := time.NewTicker(5 * time.Millisecond)
 			defer tick.Stop()
+			last := time.Now()
 			for {
 				select {
 				case <-stop:
 					return
 				case <-tick.C:
 				}
-				if !flooding.Load() {
+				now := turn.Load()
+				if now == alone || now == within && (i > 0 || time.Since(last) < time.Second*size/rate) {
 					continue
 				}
-				w := g.do(http.MethodPost, "/v1/ingest", limited, strings.NewReader(body))
-				if w.Code == http.StatusTooManyRequests {
-					refused.Add(1)
+				last = time.Now()
+				if w := g.do(http.MethodPost, "/v1/ingest", limited, strings.NewReader(body)); w.Code == http.StatusTooManyRequests {
+					refused[now].Add(1)
 				} else {
-					taken.Add(1)
+					taken[now].Add(1)
 				}
 			}
 		})
 	}
-	var took [2][]time.Duration // alone, beside
+	var took [3][]time.Duration
 	n := int64(0)
 	for range b.N {
-		for beside := range 2 {
-			flooding.Store(beside == 1)
+		for now := range took {
+			spend()
+			turn.Store(int32(now))
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
 				begun := time.Now()
 				n++
 				ingestOne(b, g, n, size)
-				took[beside] = append(took[beside], time.Since(begun))
+				took[now] = append(took[now], time.Since(begun))
 				time.Sleep(5 * time.Millisecond)
 			}
 		}
 	}
 	close(stop)
-	floods.Wait()
+	others.Wait()
 	p99 := func(list []time.Duration) float64 {
 		slices.Sort(list)
 		return float64(list[len(list)*99/100].Microseconds()) / 1000
 	}
-	alone, beside := p99(took[0]), p99(took[1])
-	b.ReportMetric(alone, "alone-p99-ms")
-	b.ReportMetric(beside, "beside-p99-ms")
-	b.ReportMetric(100*(beside/alone-1), "change-%")
-	b.ReportMetric(float64(refused.Load())/float64(refused.Load()+taken.Load())*100, "refused-%")
+	for now, name := range [...]string{"alone", "within", "beyond"} {
+		b.ReportMetric(p99(took[now]), name+"-p99-ms")
+	}
+	seconds := float64(b.N)
+	b.ReportMetric(float64(taken[within].Load())/seconds, "within-taken/s")
+	b.ReportMetric(float64(taken[beyond].Load())/seconds, "beyond-taken/s")
+	b.ReportMetric(float64(refused[beyond].Load())/seconds, "beyond-refused/s")
+	b.ReportMetric(100*(p99(took[beyond])/p99(took[within])-1), "change-%")
 }

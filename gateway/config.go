@@ -37,6 +37,7 @@ type Config struct {
 	TenantShare  int64         `help:"Bytes of requests of one tenant in work at one time; beyond it 429." default:"16777216" env:"EDGEPULSE_TENANT_INFLIGHT_BYTES"`
 	IdempotencyN int           `help:"Idempotency keys remembered (best effort; the normaliser is authoritative)." default:"50000" env:"EDGEPULSE_IDEMPOTENCY_KEYS"`
 
+	RefusalPause  time.Duration `help:"How long the answer to a tenant beyond its plan is held back, so that a client that does not wait as Retry-After says is slowed; 0 = not at all." default:"250ms" env:"EDGEPULSE_REFUSAL_PAUSE"`
 	AppendTimeout time.Duration `help:"How long to wait for the log before 503." default:"10s" env:"EDGEPULSE_APPEND_TIMEOUT"`
 	Ticks         bool          `help:"Write a tick per partition and second." default:"true" negatable:"" env:"EDGEPULSE_TICKS"`
 	TickChunk     int           `help:"Ticks of a simulated clock per message: every message is one root, whose outputs must fit one commit." default:"300" env:"EDGEPULSE_TICK_CHUNK"`
@@ -61,7 +62,7 @@ func DefaultConfig() Config {
 		Addr: ":8080", Partitions: 4, Clock: "system", KeyTTL: 4 * time.Second, KeyGrace: 5 * time.Minute,
 		MaxWire: 1 << 20, MaxInflated: 4 << 20, MaxRatio: 50, MaxPoints: 5000, GroupBytes: 512 << 10, GroupEvery: 5 * time.Millisecond,
 		Inflight: 64 << 20, TenantShare: 16 << 20, IdempotencyN: 50000,
-		AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
+		RefusalPause: 250 * time.Millisecond, AppendTimeout: 10 * time.Second, Ticks: true, TickChunk: 300, MaxAdvance: 31 * 24 * time.Hour,
 		LiveStreams:   1000,
 		EdgeTolerance: 2 * time.Minute,
 	}
@@ -91,6 +92,8 @@ func (c Config) Check() error {
 		return bad("group-bytes", "expected at least 1024")
 	case c.TenantShare < c.MaxInflated+c.MaxWire || c.Inflight < c.TenantShare:
 		return bad("inflight", "expected inflight >= tenant-share >= max-wire + max-inflated")
+	case c.RefusalPause < 0 || c.RefusalPause > 10*time.Second:
+		return bad("refusal-pause", "expected 0s to 10s")
 	case c.AppendTimeout <= 0:
 		return bad("append-timeout", "expected a positive duration")
 	case c.MaxAdvance < time.Second:

@@ -234,7 +234,7 @@ func newBench(tb testing.TB, change func(*Config, *Deps)) *bench {
 	tb.Helper()
 	b := &bench{tb: tb, keys: newKeyring(), store: newShelf(), reg: prometheus.NewRegistry(), logs: &syncBuffer{}, wall: &wallClock{now: testStart}}
 	cfg := DefaultConfig()
-	cfg.Addr, cfg.Clock, cfg.Pepper, cfg.Partitions = "", "sim", testPepper, 4
+	cfg.Addr, cfg.Clock, cfg.Pepper, cfg.Partitions, cfg.RefusalPause = "", "sim", testPepper, 4, 0
 	deps := Deps{Keys: b.keys, Queries: b.store, Registry: b.reg, Wall: b.wall.Now, Clock: NewSimClock(testStart.UnixMicro()),
 		Logger: slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	b.broker = startBroker(tb, cfg.Partitions, 1<<30)

@@ -27,6 +27,12 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, p)
 		return
 	}
+	if p := s.quota.spent(key); p != nil && idem == "" { // a repeat costs nothing: it is judged by its body
+		s.quota.say(w.Header(), key, true)
+		s.refusals.hold(r.Context(), key.TenantID)
+		s.problem(w, r, p)
+		return
+	}
 	body, p := s.readBody(w, r, key.TenantID, s.cfg.MaxWire, s.cfg.MaxInflated)
 	defer body.release()
 	s.metrics.wire.Add(float64(body.wire))
@@ -46,6 +52,9 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 	answer, p := s.ingest(r.Context(), req)
 	s.quota.say(w.Header(), key, true)
 	if p != nil {
+		if p.quota {
+			s.refusals.hold(r.Context(), key.TenantID)
+		}
 		s.problem(w, r, p)
 		return
 	}

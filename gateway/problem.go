@@ -22,6 +22,7 @@ type problem struct {
 	errors  []api.ItemError
 	count   int // of all item errors; 0 = len(errors)
 	headers [][2]string
+	quota   bool // the tenant has used what its plan allows
 }
 
 func newProblem(status int, code, detail string) *problem {

@@ -139,6 +139,22 @@ func (q *quotas) take(key KeyRecord, n int) *problem {
 	return nil
 }
 
+// spent refuses what would be refused however little it holds, before anything is
+// read of it.
+func (q *quotas) spent(key KeyRecord) *problem {
+	if key.PointsPerSecond <= 0 {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.of(key)
+	if a.points.tokens >= 1 {
+		return nil
+	}
+	wait := time.Duration((1 - a.points.tokens) / a.points.rate * float64(time.Second))
+	return limited(key, "quota_exceeded", fmt.Sprintf("more than %g points a second", key.PointsPerSecond), wait, a.remaining(key, true))
+}
+
 // give takes a charge back: the log did not confirm.
 func (q *quotas) give(key KeyRecord, n int) {
 	if key.PointsPerSecond <= 0 {
@@ -155,6 +171,7 @@ func (q *quotas) give(key KeyRecord, n int) {
 // limited is a 429 that says when to come back.
 func limited(key KeyRecord, code, detail string, wait time.Duration, remaining string) *problem {
 	p := newProblem(http.StatusTooManyRequests, code, detail).header("Retry-After", seconds(wait))
+	p.quota = true
 	for _, h := range [][2]string{{"RateLimit-Policy", policies(key, true)}, {"RateLimit", remaining}} {
 		p.header(h[0], h[1])
 	}

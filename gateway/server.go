@@ -24,17 +24,18 @@ const (
 
 // Server is the gateway. New makes it, Start lets it work, Stop ends it.
 type Server struct {
-	cfg     Config
-	deps    Deps
-	logger  *slog.Logger
-	metrics *metrics
-	clock   Clock
-	sim     *SimClock // nil with the system clock
-	auth    *authenticator
-	budget  *budget
-	idem    *idempotency
-	quota   *quotas
-	months  *months
+	cfg      Config
+	deps     Deps
+	logger   *slog.Logger
+	metrics  *metrics
+	clock    Clock
+	sim      *SimClock // nil with the system clock
+	auth     *authenticator
+	budget   *budget
+	idem     *idempotency
+	quota    *quotas
+	refusals *refusals
+	months   *months
 
 	cardinality *cardinality
 	sealer      sealer
@@ -89,6 +90,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.budget = newBudget(&s.cfg, s.metrics)
 	s.idem = newIdempotency(cfg.IdempotencyN, wall)
 	s.quota = newQuotas(wall)
+	s.refusals = newRefusals(cfg.RefusalPause)
 	s.months = &months{q: s.quota, usage: deps.Usage, partitions: cfg.Partitions, now: s.clock.Now,
 		failed: func(err error) { s.logger.Warn("usage of the month can't be asked", "error", err) }}
 	s.cardinality = &cardinality{usage: deps.Usage, wall: wall, now: s.clock.Now, tenants: map[schemas.ID]*metricSet{},

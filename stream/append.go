@@ -85,8 +85,16 @@ func (b *Broker) RootAt(ctx context.Context, log LogName, partition int, t time.
 		return 0, fmt.Errorf("look up log %s: %w", name, err)
 	}
 	st := s.CachedInfo().State
+	switch {
+	case st.Msgs == 0 || !st.FirstTime.Before(t):
+		return st.FirstSeq, nil
+	case st.LastTime.Before(t):
+		return st.LastSeq + 1, nil
+	}
+	// The server reads a whole block for a message. Who asks is mostly looking for what
+	// is barely too old: the search begins at the front, in steps that double.
 	n := int(st.LastSeq + 1 - st.FirstSeq)
-	i := sort.Search(n, func(i int) bool {
+	young := func(i int) bool {
 		if err != nil {
 			return true
 		}
@@ -96,7 +104,12 @@ func (b *Broker) RootAt(ctx context.Context, log LogName, partition int, t time.
 			return true
 		}
 		return !msg.Time.Before(t)
-	})
+	}
+	lo, hi := 1, 1
+	for hi < n-1 && !young(hi) {
+		lo, hi = hi+1, min(2*hi, n-1)
+	}
+	i := lo + sort.Search(hi-lo, func(k int) bool { return young(lo + k) })
 	if err != nil {
 		return 0, fmt.Errorf("find root of %s at %s: %w", name, t.UTC().Format(time.RFC3339), err)
 	}

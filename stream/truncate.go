@@ -131,6 +131,9 @@ func (b *Broker) Cuttable(ctx context.Context, log LogName, partition int, floor
 	if err != nil {
 		return Cut{}, err
 	}
+	if old <= st.FirstSeq {
+		return Cut{}, nil // the rest of the search reads messages
+	}
 	first, root := min(floor+1, old, st.LastSeq), uint64(0)
 	if spec, _ := Spec(log); spec.Truth {
 		root = first - 1

@@ -319,3 +319,36 @@ func TestOnlyTheJanitorMayPurge(t *testing.T) {
 		t.Errorf("an announced cut makes the log unsafe: %v", err)
 	}
 }
+
+// TestRootAt holds the search against every instant around every message.
+func TestRootAt(t *testing.T) {
+	c := newChain(t)
+	if root, err := c.b.RootAt(c.ctx, Ingest, 0, time.Now()); err != nil || root > 1 {
+		t.Fatalf("of an empty log: %d, %v", root, err)
+	}
+	c.append(23)
+	var at []time.Time
+	first := uint64(0)
+	err := c.b.Follow(c.ctx, Ingest, 0, 0, func(m Message) (bool, error) {
+		if first == 0 {
+			first = m.To
+		}
+		at = append(at, m.At)
+		return m.To >= c.last, nil
+	})
+	if err != nil || len(at) < 23 {
+		t.Fatalf("%d messages, %v", len(at), err)
+	}
+	for i := range at {
+		for _, d := range []time.Duration{-time.Nanosecond, 0, time.Nanosecond} {
+			instant := at[i].Add(d)
+			want := first
+			for want < first+uint64(len(at)) && at[want-first].Before(instant) {
+				want++
+			}
+			if got, err := c.b.RootAt(c.ctx, Ingest, 0, instant); err != nil || got != want {
+				t.Errorf("at %s after message %d: root %d, want %d, %v", d, i, got, want, err)
+			}
+		}
+	}
+}

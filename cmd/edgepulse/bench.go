@@ -136,7 +136,8 @@ func printReport(r *bench.Report) {
 		q("nine tenants alone", f.Alone)
 		q("nine tenants, flooded", f.Flooded)
 		q("the greedy tenant", f.Greedy)
-		fmt.Fprintf(w, "the greedy tenant\t%.0f points/s; p99 of the nine changed by %+.0f %%\n", f.GreedyPoints, 100*f.Change)
+		fmt.Fprintf(w, "the greedy tenant\t%.0f points/s, %.0f refused/s; p99 of the nine changed by %+.0f %%, against its keeping to its plan by %+.0f %%\n",
+			f.GreedyPoints, f.GreedyRefused, 100*f.Change, 100*f.OfRefusing)
 	}
 	list := func(name, format string, m map[string]float64) {
 		var parts []string

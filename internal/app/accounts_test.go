@@ -35,6 +35,7 @@ func accountBench(t *testing.T) *liveBench {
 	sum := sha256.Sum256([]byte(ownerToken))
 	cfg := gateway.DefaultConfig()
 	cfg.Addr, cfg.Partitions, cfg.Pepper, cfg.Ticks = b.addr, livePartitions, string(b.db.Config.Pepper), false
+	cfg.RefusalPause = 0 // who counts refusals does not want to wait for them
 	cfg.OwnerTokenHash = hex.EncodeToString(sum[:])
 	srv, err := gateway.New(cfg, gateway.Deps{Log: ingestLog{b.broker}, Keys: keys{b.db.Store}, Queries: queries{s: b.db.Store}, Logger: b.quiet,
 		Registry: prometheus.NewRegistry(), Usage: b.db.Store, Shares: b.broker.Shares(), KeyUses: b.db.Store, Accounts: accounts{b.db.Store}, Owner: owner{b.db.Store, b.broker}})
