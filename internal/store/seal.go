@@ -52,10 +52,11 @@ const (
 	// chunkFew is below how many samples a chunk is merged with what follows it:
 	// a slow metric's chunk grows until it is worth its row.
 	chunkFew = 240
-	// stepSamples and stepSeries bound one transaction of sealing.
-	stepSamples = 50_000
-	stepSeries  = 2000
-	// stepChunks bounds a step of a series that alone exceeds stepSamples.
+	// stepValues and stepSeries bound one transaction of sealing: some ten milliseconds
+	// of a processor, whatever the kind.
+	stepValues = 100_000
+	stepSeries = 2000
+	// stepChunks bounds a step of a series that alone exceeds the samples of a step.
 	stepChunks = 500
 	// stepRest is how long a step in the background is followed by none, in its own
 	// durations: who seals a million samples at a stretch takes the processors from
@@ -150,11 +151,10 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 	if err != nil {
 		return 0, fmt.Errorf("find %s series to seal: %w", one.spec.Name, err)
 	}
-	total := 0
+	total, most := 0, stepSamples(one.spec)
 	for len(list) > 0 && ctx.Err() == nil {
-		begun := time.Now()
-		n, step := stepOf(list)
-		sealed, more, err := s.sealStep(ctx, one, step, n == 1 && list[0].samples > stepSamples)
+		n, step := stepOf(list, most)
+		sealed, more, err := s.restedStep(ctx, one, step, n == 1 && list[0].samples > most, rest)
 		if err != nil {
 			return total, fmt.Errorf("seal %s series: %w", one.spec.Name, err)
 		}
@@ -162,20 +162,39 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 		if !more {
 			list = list[n:]
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Duration(rest) * time.Since(begun)):
-		}
 	}
 	return total, ctx.Err()
 }
 
+// restedStep is a step with its rest; in this process the kinds take turns, so that one
+// does not work while another rests.
+func (s *Store) restedStep(ctx context.Context, one *sealer, step []pgtype.UUID, part bool, rest int) (sealed int, more bool, err error) {
+	if rest > 0 {
+		s.sealTurn.Lock()
+		defer s.sealTurn.Unlock()
+	}
+	begun := time.Now()
+	if sealed, more, err = s.sealStep(ctx, one, step, part); err != nil {
+		return 0, false, err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Duration(rest) * time.Since(begun)):
+	}
+	return sealed, more, nil
+}
+
+// stepSamples is how many samples of a kind a step takes.
+func stepSamples(spec *stream.SeriesSpec) int {
+	return stepValues / (1 + len(spec.Longs) + len(spec.Reals))
+}
+
 // stepOf takes the series of one step off the list.
-func stepOf(list []due) (int, []pgtype.UUID) {
+func stepOf(list []due, most int) (int, []pgtype.UUID) {
 	var ids []pgtype.UUID
 	samples := 0
 	for _, d := range list {
-		if len(ids) > 0 && (samples+d.samples > stepSamples || len(ids) == stepSeries) {
+		if len(ids) > 0 && (samples+d.samples > most || len(ids) == stepSeries) {
 			break
 		}
 		samples += d.samples

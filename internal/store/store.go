@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,7 +55,8 @@ type Store struct {
 	app    *pgxpool.Pool
 	copies bool // the writer role may COPY into tables with row-level security
 
-	sealers sealers
+	sealers  sealers
+	sealTurn sync.Mutex // held by the step at work, or resting
 }
 
 // Open connects the pools. The schema must be there already (Migrate).
