@@ -21,7 +21,7 @@ func TestSameBits(t *testing.T) {
 				w.Add(ts-2*step, x*1e3)
 			}
 			w.Add(ts, x)
-			if hop.Point(time.Second, w.Step(), ts, x, false) {
+			if hop.Point(time.Second, 0, w.Step(), ts, x, false) {
 				w.Evaluate(ts+int64(i%3)*step*40, &v)
 				for _, c := range Features {
 					h.Write(binaryBits(c.Of(&v)))

@@ -149,6 +149,7 @@ func (f *Fold) series(p *schemas.PointsBuffer, s *schemas.SeriesBuffer, c *clock
 		}
 	}
 	hop := m.hopOf(f.cfg)
+	phase := Phase(s.Metric[:], hop)
 	for i := s.From; i < s.To; i++ {
 		if p.Flags[i]&uint32(schemas.PointFlag_POINT_FLAG_BEHIND) != 0 {
 			continue // stored only: its time has passed
@@ -158,7 +159,7 @@ func (f *Fold) series(p *schemas.PointsBuffer, s *schemas.SeriesBuffer, c *clock
 		if added != Entered && added != Late {
 			continue
 		}
-		if m.hop.Point(hop, m.window.Step(), ts, value, added == Late) {
+		if m.hop.Point(hop, phase, m.window.Step(), ts, value, added == Late) {
 			m.window.Evaluate(ts, &f.vector)
 			f.vectorOut(p, s.Metric[:], m, ts, out)
 		}

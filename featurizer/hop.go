@@ -10,7 +10,8 @@ import (
 // between two of them: every point that is not older than the last instant
 // belongs to exactly one.
 //
-// An instant is the first point at or after each multiple of the hop. Metrics
+// An instant is the first point at or after each multiple of the hop, moved by the
+// metric's phase (Phase): metrics of a fleet are not all due in one moment. Metrics
 // whose learned step is at least 3/4 of the hop are evaluated at every point,
 // so that jitter around a boundary hides none. Late points and ticks are no instants.
 //
@@ -25,9 +26,19 @@ type Hop struct {
 	max    float64
 }
 
+// phases is how many moments of a hop metrics are evaluated at. More of them would
+// make more messages of less each, and a message has its price whatever it holds.
+const phases = 4
+
+// Phase is by how much the instants of a metric are moved, in µs: a quarter of the hop,
+// by its id.
+func Phase(metric []byte, hop time.Duration) int64 {
+	return int64(metric[len(metric)-1]%phases) * hop.Microseconds() / phases
+}
+
 // Point offers a point that entered the window (Entered or Late), and reports
 // whether it is an evaluation instant. step is Window.Step in microseconds.
-func (h *Hop) Point(hop time.Duration, step, ts int64, value float64, late bool) (instant bool) {
+func (h *Hop) Point(hop time.Duration, phase, step, ts int64, value float64, late bool) (instant bool) {
 	if h.closed {
 		h.closed, h.count = false, 0
 	}
@@ -39,7 +50,7 @@ func (h *Hop) Point(hop time.Duration, step, ts int64, value float64, late bool)
 		return false
 	}
 	width := hop.Microseconds()
-	if h.open && step < width-width/4 && floorDiv(ts, width) <= floorDiv(h.last, width) {
+	if h.open && step < width-width/4 && floorDiv(ts-phase, width) <= floorDiv(h.last-phase, width) {
 		return false
 	}
 	h.last, h.open, h.closed = ts, true, true

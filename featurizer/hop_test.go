@@ -38,7 +38,7 @@ func TestHop(t *testing.T) {
 			h = restored
 			boundary := math.Floor(float64(at)/1e6) > math.Floor(float64(last)/1e6)
 			want := !late && (last == math.MinInt64 || boundary || step >= 750_000)
-			if got := h.Point(time.Second, step, at, v, late); got != want {
+			if got := h.Point(time.Second, 0, step, at, v, late); got != want {
 				t.Fatalf("at %d: instant %v, want %v", at, got, want)
 			}
 			if !want {
@@ -59,4 +59,32 @@ func TestHop(t *testing.T) {
 			last, waiting = at, nil
 		}
 	})
+}
+
+// Metrics of one rhythm are evaluated in four moments of a second, each metric once
+// in each second, at its own.
+func TestPhasesSpreadAFleet(t *testing.T) {
+	moments := map[int64]int{}
+	for id := range byte(100) {
+		metric := []byte{0xab, id}
+		phase := Phase(metric, time.Second)
+		h, instants := &Hop{}, 0
+		for ts := int64(0); ts < 60_000_000; ts += 10_000 {
+			if h.Point(time.Second, phase, 10_000, ts, 1, false) && ts > 0 {
+				instants++
+				moments[ts%1_000_000]++
+			}
+		}
+		if instants < 59 || instants > 60 {
+			t.Fatalf("metric %d: %d instants in a minute", id, instants)
+		}
+	}
+	if len(moments) != 4 {
+		t.Errorf("moments %v, want four", moments)
+	}
+	for at, n := range moments {
+		if n < 1200 || n > 1800 {
+			t.Errorf("%d of 6000 evaluations at %d µs", n, at)
+		}
+	}
 }

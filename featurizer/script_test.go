@@ -93,7 +93,7 @@ func (s *script) run(t *testing.T, input string) string {
 func (s *script) point(ts int64, v float64) string {
 	r := s.w.Add(ts, v)
 	line := fmt.Sprintf("%v %v %v", seconds(ts), v, r)
-	if r > Late || !s.hop.Point(time.Second, s.w.Step(), ts, v, r == Late) {
+	if r > Late || !s.hop.Point(time.Second, 0, s.w.Step(), ts, v, r == Late) {
 		return line
 	}
 	return fmt.Sprintf("%s: hop of %d mean %.6g in [%v, %v]; %s", line, s.hop.Count(), s.hop.Mean(), s.hop.Min(), s.hop.Max(), s.vector(ts))
@@ -108,7 +108,7 @@ func (s *script) series(t *testing.T, f []string) string {
 		v := number(t, f[1])
 		r := s.w.Add(ts, v)
 		results[r]++
-		if r <= Late && s.hop.Point(time.Second, s.w.Step(), ts, v, r == Late) {
+		if r <= Late && s.hop.Point(time.Second, 0, s.w.Step(), ts, v, r == Late) {
 			instants++
 		}
 	}
