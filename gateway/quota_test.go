@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -421,4 +422,48 @@ func TestAGatewayThatIsNewOwesNothing(t *testing.T) {
 	if n := b.forget(); n != 0 {
 		t.Errorf("%d gateways are remembered", n)
 	}
+}
+
+// TestRefusalsAreHeldBack: who asks again at once is slowed, a body is not read when
+// nothing is left, and others do not wait.
+func TestRefusalsAreHeldBack(t *testing.T) {
+	const pause = 300 * time.Millisecond
+	g := newBench(t, func(c *Config, d *Deps) { c.RefusalPause = pause })
+	limited := g.keys.add(schemas.NewID(), func(r *KeyRecord) { r.PointsPerSecond = 1 }, ScopeIngest)
+	if w := g.do(http.MethodPost, "/v1/ingest", limited, strings.NewReader(points("x", 10))); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	begun := time.Now()
+	w := g.do(http.MethodPost, "/v1/ingest", limited, &unread{t})
+	if took := time.Since(begun); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "quota_exceeded") || took < pause {
+		t.Errorf("%d %s after %s, want a 429 after %s", w.Code, w.Body, took, pause)
+	}
+	for _, h := range []string{"Retry-After", "RateLimit", "RateLimit-Policy"} {
+		if w.Header().Get(h) == "" {
+			t.Errorf("no %s", h)
+		}
+	}
+	// The bound: with all places taken, a refusal goes at once.
+	id := schemas.NewID()
+	for range maxHeldOfTenant {
+		g.server.refusals.begin(id)
+	}
+	begun = time.Now()
+	g.server.refusals.hold(t.Context(), id)
+	if took := time.Since(begun); took >= pause {
+		t.Errorf("one more than may be held waited for %s", took)
+	}
+	for range maxHeldOfTenant {
+		g.server.refusals.end(id)
+	}
+	if g.server.refusals.total != 0 || len(g.server.refusals.held) != 0 {
+		t.Errorf("%d are held in the end, of %d tenants", g.server.refusals.total, len(g.server.refusals.held))
+	}
+}
+
+type unread struct{ t *testing.T }
+
+func (u *unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
 }
