@@ -33,24 +33,7 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, p)
 		return
 	}
-	body, p := s.readBody(w, r, key.TenantID, s.cfg.MaxWire, s.cfg.MaxInflated)
-	defer body.release()
-	s.metrics.wire.Add(float64(body.wire))
-	if p != nil {
-		s.problem(w, r, p)
-		return
-	}
-	s.metrics.inflated.Add(float64(len(body.buf)))
-	req := ingestRequest{key: key, id: requestID(r.Context()), idempotencyKey: idem, body: body.buf, source: "http"}
-	if through := passageFrom(r.Context()); through != nil {
-		if p := through.whole(); p != nil {
-			s.problem(w, r, p)
-			return
-		}
-		req.source, req.acceptedAt = "edge", through.claim.AcceptedAt
-	}
-	answer, p := s.ingest(r.Context(), req)
-	s.quota.say(w.Header(), key, true)
+	answer, p := s.ingestBody(w, r, key, idem)
 	if p != nil {
 		if p.quota {
 			s.refusals.hold(r.Context(), key.TenantID)
@@ -59,6 +42,28 @@ func (s *Server) handleIngest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.writeJSON(w, r, http.StatusAccepted, answer)
+}
+
+// ingestBody reads a request's body and takes it in; the body's memory, and its share
+// of what may be in work, are free again when it returns.
+func (s *Server) ingestBody(w http.ResponseWriter, r *http.Request, key KeyRecord, idem string) (*api.IngestAnswer, *problem) {
+	body, p := s.readBody(w, r, key.TenantID, s.cfg.MaxWire, s.cfg.MaxInflated)
+	defer body.release()
+	s.metrics.wire.Add(float64(body.wire))
+	if p != nil {
+		return nil, p
+	}
+	s.metrics.inflated.Add(float64(len(body.buf)))
+	req := ingestRequest{key: key, id: requestID(r.Context()), idempotencyKey: idem, body: body.buf, source: "http"}
+	if through := passageFrom(r.Context()); through != nil {
+		if p := through.whole(); p != nil {
+			return nil, p
+		}
+		req.source, req.acceptedAt = "edge", through.claim.AcceptedAt
+	}
+	answer, p := s.ingest(r.Context(), req)
+	s.quota.say(w.Header(), key, true)
+	return answer, p
 }
 
 func idempotencyKey(r *http.Request) (string, *problem) {

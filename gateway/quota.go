@@ -132,7 +132,7 @@ func (q *quotas) take(key KeyRecord, n int) *problem {
 	defer q.mu.Unlock()
 	a := q.of(key)
 	if wait, ok := a.points.take(float64(n)); !ok {
-		return limited(key, "quota_exceeded", fmt.Sprintf("more than %g points a second", key.PointsPerSecond), wait, a.remaining(key, true))
+		return a.tooManyPoints(key, wait)
 	}
 	a.taken.points += int64(n)
 	a.changed = a.points.at
@@ -152,6 +152,10 @@ func (q *quotas) spent(key KeyRecord) *problem {
 		return nil
 	}
 	wait := time.Duration((1 - a.points.tokens) / a.points.rate * float64(time.Second))
+	return a.tooManyPoints(key, wait)
+}
+
+func (a *allowance) tooManyPoints(key KeyRecord, wait time.Duration) *problem {
 	return limited(key, "quota_exceeded", fmt.Sprintf("more than %g points a second", key.PointsPerSecond), wait, a.remaining(key, true))
 }
 

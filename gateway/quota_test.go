@@ -443,6 +443,22 @@ func TestRefusalsAreHeldBack(t *testing.T) {
 			t.Errorf("no %s", h)
 		}
 	}
+	// A body that was read is let go of before the answer is held back.
+	short := g.keys.add(schemas.NewID(), func(r *KeyRecord) { r.PointsPerSecond = 1 }, ScopeIngest)
+	if w := g.do(http.MethodPost, "/v1/ingest", short, strings.NewReader(points("x", 5))); w.Code != http.StatusAccepted {
+		t.Fatal(w.Code, w.Body)
+	}
+	done := make(chan int)
+	go func() { done <- g.do(http.MethodPost, "/v1/ingest", short, strings.NewReader(points("x", 10))).Code }()
+	time.Sleep(pause / 2)
+	g.server.budget.mu.Lock()
+	if g.server.budget.total != 0 {
+		t.Errorf("a refusal that is held back keeps %d bytes in work", g.server.budget.total)
+	}
+	g.server.budget.mu.Unlock()
+	if code := <-done; code != http.StatusTooManyRequests {
+		t.Errorf("10 points where 5 are left: %d", code)
+	}
 	// The bound: with all places taken, a refusal goes at once.
 	id := schemas.NewID()
 	for range maxHeldOfTenant {
