@@ -78,7 +78,7 @@ func startService() (func() error, error) {
 	}
 	data := filepath.Join(dir, "data")
 	cmd := exec.Command(service.bin, "up", "--demo", "--data", data, "--addr", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), ownerEnv())
+	cmd.Env = append(os.Environ(), ownerEnv(), "EDGEPULSE_WEBHOOK_ALLOW=127.0.0.1/32")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -2,6 +2,11 @@ package browsertest
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +80,62 @@ func TestSpike(t *testing.T) {
 	chart.wait("delivery", `document.querySelector('.outcome.delivered')`)
 	t.Logf("the service's own clock: %q", chart.text(".clock"))
 	chart.picture("spike-alert-desktop-light")
+}
+
+// TestDeliveriesFollow: an alert that is opened while a webhook still thinks shows a
+// planned delivery, and its end without anybody's doing; so do a refusal and the retry
+// that comes later.
+func TestDeliveriesFollow(t *testing.T) {
+	var asked atomic.Int32
+	answer := make(chan int)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || !strings.Contains(string(body), `"metric_name":"power"`) {
+			return // another alert of the demo
+		}
+		asked.Add(1)
+		select {
+		case status := <-answer:
+			w.WriteHeader(status)
+		case <-r.Context().Done():
+		}
+	}))
+	defer receiver.Close()
+	var hook struct{ ID string }
+	call(t, "POST", "/v1/webhooks", map[string]any{"url": receiver.URL, "description": "a slow one"}, &hook)
+	defer call(t, "DELETE", "/v1/webhooks/"+hook.ID, nil, nil)
+
+	metric := metricID(t, "demo-energy-0000", "power")
+	var alerts struct {
+		Data []struct {
+			AlertID string `json:"alert_id"`
+		}
+	}
+	call(t, "POST", "/v1/ingest", map[string]any{"device_external_id": "demo-energy-0000",
+		"metrics": []any{map[string]any{"name": "power", "value": 50_000}}}, nil)
+	until(t, 30*time.Second, "alert", func() bool {
+		call(t, "GET", "/v1/alerts?state=open&limit=1&metric_id="+metric, nil, &alerts)
+		return len(alerts.Data) == 1 && asked.Load() > 0
+	})
+	p := open(t, desktop)
+	p.signIn("/alerts/" + alerts.Data[0].AlertID)
+	line := func(outcome string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll('.outcome.%s')].some(o => o.parentElement.innerText.includes('a slow one'))`, outcome)
+	}
+	p.wait("plan", line("planned"))
+	give := func(status int) {
+		t.Helper()
+		select {
+		case answer <- status:
+		case <-time.After(30 * time.Second):
+			t.Fatal("nobody asked the webhook")
+		}
+	}
+	give(http.StatusServiceUnavailable)
+	p.wait("failed attempt", line("retry"))
+	give(http.StatusOK)
+	p.wait("delivery", line("delivered"))
+	p.wait("its stage", `document.querySelector('.clock').innerText.includes('delivered')`)
 }
 
 // TestZoom: dragging over the chart fetches that stretch anew, and back goes back.

@@ -1,0 +1,36 @@
+// Attempts to tell a webhook follow their event by a moment, and the stream of live
+// events carries none of them: a page that shows one still to come looks again itself.
+
+import type { Delivery } from './shapes'
+import type { Resource } from './resource.svelte'
+
+const first = 400
+const most = 15_000
+
+// due is when something of these attempts may have changed: a time, or undefined once
+// all of them have ended.
+export function due(attempts: Delivery[]): number | undefined {
+  const last = new Map<string, Delivery>()
+  for (const d of attempts) if (d.attempt >= (last.get(d.webhook_id)?.attempt ?? 0)) last.set(d.webhook_id, d)
+  const open = [...last.values()].filter((d) => d.outcome === 'planned' || d.outcome === 'retry')
+  if (!open.length) return undefined
+  return Math.min(...open.map((d) => (d.next_at ? Date.parse(d.next_at) : 0)))
+}
+
+// follow loads a resource again, ever more rarely, until its attempts have ended. Call
+// it while a component is made.
+export function follow<T>(of: Resource<T>, attempts: (v: T) => Delivery[], load: () => unknown): void {
+  let wait = first
+  let seen = -1
+  $effect(() => {
+    if (of.loading || !of.value) return undefined
+    const all = attempts(of.value)
+    const at = due(all)
+    if (at === undefined) return undefined
+    if (all.length !== seen) wait = first // something moved: look closely again
+    seen = all.length
+    const timer = setTimeout(load, Math.max(wait, at - Date.now() + first))
+    wait = Math.min(wait * 2, most)
+    return () => clearTimeout(timer)
+  })
+}
