@@ -10,10 +10,12 @@ import (
 // between two of them: every point that is not older than the last instant
 // belongs to exactly one.
 //
-// An instant is the first point at or after each multiple of the hop, moved by the
-// metric's phase (Phase): metrics of a fleet are not all due in one moment. Metrics
-// whose learned step is at least 3/4 of the hop are evaluated at every point,
-// so that jitter around a boundary hides none. Late points and ticks are no instants.
+// An instant is the first point at or after each multiple of the hop. Metrics whose
+// learned step is below 1/16 of the hop have it moved by their phase (Phase): else all
+// of a fleet would be due in one moment. A longer step spreads them by itself, and more
+// moments would only cost messages. Metrics whose step is at least 3/4 of the hop are
+// evaluated at every point, so that jitter around a boundary hides none. Late points
+// and ticks are no instants.
 //
 // The zero value is ready. It does no arithmetic that depends on batch boundaries.
 type Hop struct {
@@ -29,6 +31,9 @@ type Hop struct {
 // phases is how many moments of a hop metrics are evaluated at. More of them would
 // make more messages of less each, and a message has its price whatever it holds.
 const phases = 4
+
+// denseness is how many points of a metric in a hop make its phase count.
+const denseness = 16
 
 // Phase is by how much the instants of a metric are moved, in µs: a quarter of the hop,
 // by its id.
@@ -50,6 +55,9 @@ func (h *Hop) Point(hop time.Duration, phase, step, ts int64, value float64, lat
 		return false
 	}
 	width := hop.Microseconds()
+	if step == 0 || step > width/denseness {
+		phase = 0
+	}
 	if h.open && step < width-width/4 && floorDiv(ts-phase, width) <= floorDiv(h.last-phase, width) {
 		return false
 	}

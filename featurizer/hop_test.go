@@ -61,7 +61,7 @@ func TestHop(t *testing.T) {
 	})
 }
 
-// Metrics of one rhythm are evaluated in four moments of a second, each metric once
+// Metrics of one fast rhythm are evaluated in four moments of a second, each metric once
 // in each second, at its own.
 func TestPhasesSpreadAFleet(t *testing.T) {
 	moments := map[int64]int{}
@@ -85,6 +85,25 @@ func TestPhasesSpreadAFleet(t *testing.T) {
 	for at, n := range moments {
 		if n < 1200 || n > 1800 {
 			t.Errorf("%d of 6000 evaluations at %d µs", n, at)
+		}
+	}
+}
+
+// With few points in a hop, all metrics are evaluated at the same instants: the first
+// point of each hop, whatever their phase.
+func TestPhasesNeedManyPoints(t *testing.T) {
+	for id := range byte(4) {
+		h, instants := &Hop{}, 0
+		for ts := int64(0); ts < 60_000_000; ts += 200_000 {
+			if h.Point(time.Second, Phase([]byte{id}, time.Second), 200_000, ts, 1, false) {
+				instants++
+				if ts%1_000_000 != 0 {
+					t.Fatalf("metric %d: an instant at %d µs", id, ts)
+				}
+			}
+		}
+		if instants != 60 {
+			t.Errorf("metric %d: %d instants in a minute", id, instants)
 		}
 	}
 }
