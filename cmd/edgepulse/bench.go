@@ -21,6 +21,7 @@ type benchCmd struct {
 	Rate       float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
 	Compare    string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
 	Partitions int           `help:"Partitions of the deployment; 0 = what up takes on this machine." default:"0"`
+	Nice       int           `help:"Niceness of what stores: PostgreSQL, projector, archiver." name:"storage-nice" default:"10" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N"`
 	Profiles   string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
 	State      int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step       time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
@@ -50,7 +51,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("find this binary: %w", err)
 	}
 	s := bench.Scenarios[c.Scenario]
-	s.Duration, s.Profiles, s.Partitions = c.Duration, c.Profiles, c.Partitions
+	s.Duration, s.Profiles, s.Partitions, s.StorageNice = c.Duration, c.Profiles, c.Partitions, c.Nice
 	if c.Rate != 0 {
 		s.Rate = max(c.Rate, 0)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgepulse/edgepulse/internal/app"
 	"github.com/edgepulse/edgepulse/internal/embedded"
+	"github.com/edgepulse/edgepulse/internal/nice"
 	"github.com/edgepulse/edgepulse/stream"
 )
 
@@ -87,8 +88,20 @@ func (c *featurizerCmd) Run(ctx context.Context) error { return stage(ctx, &c.in
 func (c *scorerCmd) Run(ctx context.Context) error     { return stage(ctx, &c.inside, "scorer") }
 func (c *alerterCmd) Run(ctx context.Context) error    { return stage(ctx, &c.inside, "alerter") }
 func (c *delivererCmd) Run(ctx context.Context) error  { return stage(ctx, &c.inside, "deliverer") }
-func (c *projectorCmd) Run(ctx context.Context) error  { return stage(ctx, &c.inside, "projector") }
-func (c *archiverCmd) Run(ctx context.Context) error   { return stage(ctx, &c.inside, "archiver") }
+func (c *projectorCmd) Run(ctx context.Context) error  { return storage(ctx, &c.inside, "projector") }
+func (c *archiverCmd) Run(ctx context.Context) error   { return storage(ctx, &c.inside, "archiver") }
+
+// storage runs a stage that gives way to ingest and detection: what it has not stored
+// yet is in the logs.
+func storage(ctx context.Context, i *inside, name string) error {
+	if n := i.StorageNice; n < 0 || n > 19 {
+		return fmt.Errorf("storage niceness %d: expected 0 to 19 (setting storage-nice, EDGEPULSE_STORAGE_NICE)", n)
+	}
+	if err := nice.Self(i.StorageNice); err != nil {
+		i.Log.Logger().Warn("this stage does not give way to others", "error", err)
+	}
+	return stage(ctx, i, name)
+}
 
 type natsCmd struct {
 	app.Log  `embed:"" prefix:"log-"`

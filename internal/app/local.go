@@ -76,7 +76,7 @@ func StartMachine(ctx context.Context, dir string, cfg *Config, pgBin string, lo
 }
 
 func (m *Machine) startPostgres(ctx context.Context, cfg *Config, pgBin string, log *slog.Logger) (err error) {
-	m.Postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: filepath.Join(m.Dir, "postgres"), BinDir: pgBin, Logger: log})
+	m.Postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: filepath.Join(m.Dir, "postgres"), BinDir: pgBin, Nice: cfg.StorageNice, Logger: log})
 	if err != nil {
 		return err
 	}

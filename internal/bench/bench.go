@@ -43,6 +43,8 @@ type Scenario struct {
 	Watch bool `json:"watch"`
 	// Partitions of the deployment; 0 = what `up` takes on this machine.
 	Partitions int `json:"partitions"`
+	// StorageNice is the niceness of PostgreSQL, projector and archiver, as with up.
+	StorageNice int `json:"storage_nice"`
 	// Profiles is a folder for a CPU profile of every process, taken in the middle
 	// third of the time; empty = none. Taking them costs a few per cent.
 	Profiles string `json:"profiles,omitempty"`

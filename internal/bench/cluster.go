@@ -47,7 +47,7 @@ func startCluster(ctx context.Context, binary, dir string, s Scenario) (c *clust
 			c.stop()
 		}
 	}()
-	if c.postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: filepath.Join(dir, "postgres")}); err != nil {
+	if c.postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Nice: s.StorageNice}); err != nil {
 		return c, err
 	}
 	natsPort, err := freePort()
@@ -81,6 +81,7 @@ func startCluster(ctx context.Context, binary, dir string, s Scenario) (c *clust
 	}
 	c.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://b:b@127.0.0.1:%d", natsPort), Partitions: s.Partitions, Replicas: 1, MaxBytes: 16 << 30, Timeout: 10 * time.Second}
 	env := append(os.Environ(), "EDGEPULSE_NATS_URL="+c.cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", s.Partitions),
+		fmt.Sprint("EDGEPULSE_STORAGE_NICE=", s.StorageNice),
 		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", c.cfg.NATS.MaxBytes),
 		"EDGEPULSE_DATABASE_OWNER_URL="+owner, "EDGEPULSE_DATABASE_WRITER_URL="+c.cfg.Database.WriterURL, "EDGEPULSE_DATABASE_APP_URL="+c.cfg.Database.AppURL,
 		"EDGEPULSE_ARCHIVE_URL=file://"+filepath.Join(dir, "archive"), "EDGEPULSE_SNAPSHOT_URL=file://"+filepath.Join(dir, "state"),

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/edgepulse/edgepulse/internal/nice"
 )
 
 // Superuser is the role that initdb makes: owner of everything, runs migrations.
@@ -24,6 +26,7 @@ type PostgresOptions struct {
 	CacheDir     string            // for downloaded binaries; default the user's cache folder
 	NoDownload   bool              // fail where no binaries are installed
 	Password     string            // of Superuser; default random, kept in Dir/password
+	Nice         int               // niceness, 0 to 19
 	ListenPort   int               // also on 127.0.0.1; 0 = unix socket only
 	Settings     map[string]string // server settings, over the defaults
 	StartTimeout time.Duration     // default 60 s: crash recovery takes time
@@ -189,6 +192,9 @@ func (p *Postgres) launch() error {
 		return fmt.Errorf("run %s: %w", cmd.Path, err)
 	}
 	p.pid = cmd.Process.Pid
+	if err := nice.Process(p.pid, p.opts.Nice); err != nil { // it has no children yet; they inherit it
+		p.opts.Logger.Warn("PostgreSQL does not give way to other processes", "error", err)
+	}
 	return nil
 }
 
@@ -232,6 +238,7 @@ var defaultSettings = map[string]string{
 	"max_wal_size":                    "1GB",
 	"checkpoint_timeout":              "15min",
 	"wal_compression":                 "on",
+	"wal_init_zero":                   "off", // else each 16 MB of the log are written twice, the first time in one burst
 	"random_page_cost":                "1.1",
 	"jit":                             "off", // short queries: compiling costs more than it saves
 	"max_parallel_workers_per_gather": "1",
