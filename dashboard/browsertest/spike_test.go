@@ -105,6 +105,8 @@ func TestDeliveriesFollow(t *testing.T) {
 	call(t, "POST", "/v1/webhooks", map[string]any{"url": receiver.URL, "description": "a slow one"}, &hook)
 	defer call(t, "DELETE", "/v1/webhooks/"+hook.ID, nil, nil)
 
+	p := open(t, desktop)
+	p.signIn("/alerts")
 	metric := metricID(t, "demo-energy-0000", "power")
 	var alerts struct {
 		Data []struct {
@@ -117,8 +119,7 @@ func TestDeliveriesFollow(t *testing.T) {
 		call(t, "GET", "/v1/alerts?state=open&limit=1&metric_id="+metric, nil, &alerts)
 		return len(alerts.Data) == 1 && asked.Load() > 0
 	})
-	p := open(t, desktop)
-	p.signIn("/alerts/" + alerts.Data[0].AlertID)
+	p.visit("/alerts/" + alerts.Data[0].AlertID)
 	line := func(outcome string) string {
 		return fmt.Sprintf(`[...document.querySelectorAll('.outcome.%s')].some(o => o.parentElement.innerText.includes('a slow one'))`, outcome)
 	}
