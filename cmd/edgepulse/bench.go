@@ -21,7 +21,7 @@ type benchCmd struct {
 	Rate       float64       `help:"Points per second; 0 = that of the scenario, -1 = as fast as answers come." default:"0"`
 	Compare    string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
 	Partitions int           `help:"Partitions of the deployment; 0 = what up takes on this machine." default:"0"`
-	Nice       int           `help:"Niceness of what stores: PostgreSQL, projector, archiver." name:"storage-nice" default:"10" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N"`
+	Nice       int           `help:"Niceness of what stores: PostgreSQL, projector, archiver." name:"storage-nice" default:"5" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N"`
 	Profiles   string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
 	State      int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step       time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
@@ -154,6 +154,7 @@ func printReport(r *bench.Report) {
 	list("log, messages/s", "%.0f", r.LogMessages)
 	fmt.Fprintf(w, "Postgres, bytes/point\t%.1f\n", r.RowBytes)
 	fmt.Fprintf(w, "archive, bytes/point\t%.1f\n", r.ArchiveBytes)
+	list("not sealed, samples", "%.0f", floats(r.Unsealed))
 	for _, line := range r.Warnings {
 		fmt.Fprintf(w, "warning\t%s\n", line)
 	}
@@ -163,4 +164,12 @@ func printReport(r *bench.Report) {
 		list("  resident, MB", "%.0f", m.RSS)
 	}
 	_ = w.Flush() // a terminal that went away has nobody to tell
+}
+
+func floats(m map[string]int64) map[string]float64 {
+	out := map[string]float64{}
+	for k, v := range m {
+		out[k] = float64(v)
+	}
+	return out
 }

@@ -91,6 +91,9 @@ type Report struct {
 	ScoreBySecond []Quantiles `json:"ingest_to_score_ms_by_second,omitempty"`
 	Flood         *Flood      `json:"flood,omitempty"`
 	Watched       []Moment    `json:"watched,omitempty"`
+	// Unsealed is how many samples of each kind were stored and not sealed yet at the end: a
+	// backlog that grows with the time is a load that can't go on for ever.
+	Unsealed map[string]int64 `json:"unsealed"`
 	// Warnings quotes what the processes logged at warn or error.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -253,6 +256,9 @@ func (c *cluster) sizes(ctx context.Context, r *Report) error {
 	}
 	r.PointsStored = stored
 	r.RowBytes = float64(bytes) / float64(max(r.PointsSent, 1))
+	if r.Unsealed, err = c.store.Unsealed(ctx); err != nil {
+		return err
+	}
 	maps.Copy(r.RSS, c.rss())
 	r.ArchiveBytes = float64(folderBytes(filepath.Join(c.dir, "archive"))) / float64(max(r.PointsSent, 1))
 	return nil

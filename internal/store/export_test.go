@@ -19,3 +19,6 @@ func MigrateTo(ctx context.Context, cfg MigrateConfig, version int64) error {
 	_, err = p.UpTo(ctx, version)
 	return err
 }
+
+// RestAfter is restAfter.
+var RestAfter = restAfter

@@ -58,8 +58,8 @@ const (
 	stepSeries = 2000
 	// stepChunks bounds a step of a series that alone exceeds the samples of a step.
 	stepChunks = 500
-	// stepRest is how long a step in the background is followed by none, in its own
-	// durations: who seals a million samples at a stretch takes the processors from
+	// stepRest is how long a step in the background is followed by none at most, in its
+	// own durations: who seals a million samples at a stretch takes the processors from
 	// what somebody waits for.
 	stepRest = 2
 )
@@ -109,8 +109,17 @@ func (s *Store) Compact(ctx context.Context, log stream.LogName) error {
 	}
 	one.pending.Store(0)
 	one.last = time.Now()
-	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age, stepRest)
+	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age, func() float64 {
+		return restAfter(one.pending.Load(), s.cfg.Sealing.Samples)
+	})
 	return err
+}
+
+// restAfter is how long to rest after a step, in its own durations: the less the more
+// was written since the round began. With what would begin another round, this one is
+// behind, and rests no more.
+func restAfter(written int64, samples int) float64 {
+	return stepRest * max(0, 1-float64(written)/float64(samples))
 }
 
 // Seal seals all that is there of a log's series, and says how many samples that was.
@@ -121,7 +130,23 @@ func (s *Store) Seal(ctx context.Context, log stream.LogName) (int, error) {
 	}
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	return s.sealRound(ctx, one, 1, 0, 0)
+	return s.sealRound(ctx, one, 1, 0, nil)
+}
+
+// Unsealed is how many samples of each kind wait for a round of sealing, by the kind's name.
+func (s *Store) Unsealed(ctx context.Context) (map[string]int64, error) {
+	if s.writer == nil {
+		return nil, fmt.Errorf("count unsealed samples: %w", ErrNoRole)
+	}
+	out := map[string]int64{}
+	for _, one := range s.sealers {
+		var n int64
+		if err := s.writer.QueryRow(ctx, `SELECT coalesce(sum(n), 0) FROM `+one.spec.Name+`_recent`).Scan(&n); err != nil {
+			return nil, fmt.Errorf("count unsealed %s samples: %w", one.spec.Name, err)
+		}
+		out[one.spec.Name] = n
+	}
+	return out, nil
 }
 
 // due is a series with enough to seal.
@@ -131,8 +156,8 @@ type due struct {
 }
 
 // sealRound looks at every series with recent samples once, and rests after each
-// step for so many times as long as it took.
-func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.Duration, rest int) (int, error) {
+// step for so many times as long as it took; nil = never.
+func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.Duration, rest func() float64) (int, error) {
 	if s.writer == nil {
 		return 0, fmt.Errorf("seal %s series: %w", one.spec.Name, ErrNoRole)
 	}
@@ -168,18 +193,19 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 
 // restedStep is a step with its rest; in this process the kinds take turns, so that one
 // does not work while another rests.
-func (s *Store) restedStep(ctx context.Context, one *sealer, step []pgtype.UUID, part bool, rest int) (sealed int, more bool, err error) {
-	if rest > 0 {
-		s.sealTurn.Lock()
-		defer s.sealTurn.Unlock()
+func (s *Store) restedStep(ctx context.Context, one *sealer, step []pgtype.UUID, part bool, rest func() float64) (sealed int, more bool, err error) {
+	if rest == nil {
+		return s.sealStep(ctx, one, step, part)
 	}
+	s.sealTurn.Lock()
+	defer s.sealTurn.Unlock()
 	begun := time.Now()
 	if sealed, more, err = s.sealStep(ctx, one, step, part); err != nil {
 		return 0, false, err
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Duration(rest) * time.Since(begun)):
+	case <-time.After(time.Duration(rest() * float64(time.Since(begun)))):
 	}
 	return sealed, more, nil
 }

@@ -355,6 +355,9 @@ func TestCompactWaitsUntilItIsDue(t *testing.T) {
 		if err := db.Conn(t, db.OwnerDSN).QueryRow(t.Context(), `SELECT coalesce(sum(n), 0) FROM datapoint_recent`).Scan(&recent); err != nil || recent != s.recent {
 			t.Fatalf("after %d points: %d recent, want %d, %v", s.to, recent, s.recent, err)
 		}
+		if n, err := db.Unsealed(t.Context()); err != nil || n["datapoint"] != int64(s.recent) || len(n) != 3 {
+			t.Fatalf("after %d points: %v unsealed, want %d, %v", s.to, n, s.recent, err)
+		}
 	}
 	if err := db.Compact(t.Context(), stream.Alerts); err != nil {
 		t.Fatal(err)
@@ -362,6 +365,16 @@ func TestCompactWaitsUntilItIsDue(t *testing.T) {
 	db.Open(t, store.Config{AppDSN: db.AppDSN})
 	if _, err := db.Seal(t.Context(), stream.Points); !errors.Is(err, store.ErrNoRole) {
 		t.Fatalf("without the writer's role: %v", err)
+	}
+}
+
+// A round that is behind rests less: what comes in while it works would else never be
+// caught up with.
+func TestSealingRestsWhileItKeepsUp(t *testing.T) {
+	for written, want := range map[int64]float64{0: 2, 250: 1.5, 500: 1, 1000: 0, 5000: 0} {
+		if got := store.RestAfter(written, 1000); got != want {
+			t.Errorf("%d of 1000 written since the round began: rests %g steps, expected %g", written, got, want)
+		}
 	}
 }
 
