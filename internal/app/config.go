@@ -31,7 +31,7 @@ type Config struct {
 	Monitor   monitor.Config      `embed:"" prefix:"monitor-" group:"Gateway"`
 	Log       Log                 `embed:"" prefix:"log-" group:"Logging"`
 
-	StorageNice int `help:"By how much what stores gives way to what takes in and judges, on processors that they share: the niceness, 0 to 19, of projector and archiver as processes of their own and of the PostgreSQL that up starts." default:"10" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N" group:"Stages"`
+	StorageNice int `help:"By how much what stores gives way to what takes in and judges, on processors that they share: the niceness, 0 to 19, of projector and archiver as processes of their own and of the PostgreSQL that up starts." default:"5" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N" group:"Stages"`
 
 	SecretKey  string `help:"Key that seals webhook secrets: 32 bytes in hex." env:"EDGEPULSE_SECRET_KEY" placeholder:"HEX" group:"Secrets"`
 	Partitions string `help:"Partitions this process works on, e.g. 0-3 or 0,2; default all." env:"EDGEPULSE_OWN_PARTITIONS" placeholder:"LIST" group:"Stages"`
