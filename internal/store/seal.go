@@ -109,10 +109,17 @@ func (s *Store) Compact(ctx context.Context, log stream.LogName) error {
 	}
 	one.pending.Store(0)
 	one.last = time.Now()
-	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age, func() float64 {
-		return restAfter(one.pending.Load(), s.cfg.Sealing.Samples)
-	})
+	_, err := s.sealRound(ctx, one, s.cfg.Sealing.Least, s.cfg.Sealing.Age, s.rest)
 	return err
+}
+
+// rest is that of the kind that is furthest behind: it waits while another one rests.
+func (s *Store) rest() float64 {
+	least := float64(stepRest)
+	for _, one := range s.sealers {
+		least = min(least, restAfter(one.pending.Load(), s.cfg.Sealing.Samples))
+	}
+	return least
 }
 
 // restAfter is how long to rest after a step, in its own durations: the less the more
