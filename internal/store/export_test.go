@@ -22,3 +22,6 @@ func MigrateTo(ctx context.Context, cfg MigrateConfig, version int64) error {
 
 // RestAfter is restAfter.
 var RestAfter = restAfter
+
+// Rest is how long sealing rests now.
+func (s *Store) Rest() float64 { return s.rest() }

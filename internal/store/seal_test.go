@@ -376,6 +376,22 @@ func TestSealingRestsWhileItKeepsUp(t *testing.T) {
 			t.Errorf("%d of 1000 written since the round began: rests %g steps, expected %g", written, got, want)
 		}
 	}
+	db := storetest.Bare(t)
+	cfg := db.Config
+	cfg.Sealing = store.Sealing{Samples: 100}
+	db.Open(t, cfg)
+	w := newWorld(t, db, "acme")
+	if got := db.Rest(); got != 2 {
+		t.Errorf("rests %g steps with nothing to do, expected 2", got)
+	}
+	w.apply(stream.Points, func(rows *stream.RowSet) {
+		for i := range 100 {
+			w.point(rows, i, 1, uint64(i))
+		}
+	})
+	if got := db.Rest(); got != 0 {
+		t.Errorf("rests %g steps while points are behind and no other kind is, expected 0", got)
+	}
 }
 
 // ANALYZE must not count the elements of chunks, in partitions made later as well.
