@@ -4,20 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"syscall"
 )
-
-// Process gives a process that has one thread a niceness, 0 to 19; those it starts
-// later have it too.
-func Process(pid, niceness int) error {
-	if niceness == 0 {
-		return nil
-	}
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, pid, niceness); err != nil {
-		return fmt.Errorf("set niceness of process %d to %d: %w", pid, niceness, err)
-	}
-	return nil
-}
 
 // Self gives this process a niceness. On Linux each thread has its own and hands it to
 // those it starts, so this looks at all threads until none is new.

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// TestMain: as a child it makes itself nice and prints the niceness of its threads,
-// and of a process that it starts.
+// TestMain: as a child it makes itself nice and prints the niceness of its threads.
 func TestMain(m *testing.M) {
 	if os.Getenv("EDGEPULSE_TEST_NICE") == "" {
 		os.Exit(m.Run())
