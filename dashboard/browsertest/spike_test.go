@@ -43,11 +43,16 @@ func TestSpike(t *testing.T) {
 	list.wait("live", live)
 	loaded := eval[float64](chart, `performance.timeOrigin`)
 
-	// Where noise was unusual a moment before, the episode is named by that, not as a spike.
-	chart.observe("chart", `[...document.querySelectorAll('main button.row')].some(r => r.innerText.includes('95 degC'))`)
+	chart.observe("chart", `[...document.querySelectorAll('main button.row')].some(r => r.innerText.includes('spike') && r.innerText.includes('95 degC'))`)
 	chart.observe("notice", `document.querySelector('.toast')?.innerText.includes('95 degC')`)
 	list.observe("alert", `[...document.querySelectorAll('[data-alert]')].some(r => r.innerText.includes('95 degC'))`)
 	give := slowWebhook(t)
+	// An anomaly a moment before would be the beginning of the spike's episode, and name it.
+	until(t, 3*time.Minute, "calm just before", func() bool {
+		var recent struct{ Data []struct{} }
+		call(t, "GET", "/v1/anomalies?limit=1&metric_id="+metric+"&from="+time.Now().Add(-20*time.Second).UTC().Format(time.RFC3339), nil, &recent)
+		return len(recent.Data) == 0
+	})
 	call(t, "POST", "/v1/ingest", map[string]any{"device_external_id": "demo-cold-0001",
 		"metrics": []any{map[string]any{"name": "temperature", "value": 95}}}, nil)
 	answered := time.Now()
@@ -72,7 +77,7 @@ func TestSpike(t *testing.T) {
 		}
 	}
 	until(t, 30*time.Second, "alert", func() bool {
-		call(t, "GET", "/v1/alerts?state=open&limit=1&metric_id="+metric, nil, &alerts)
+		call(t, "GET", "/v1/alerts?label=spike&limit=1&metric_id="+metric, nil, &alerts)
 		return len(alerts.Data) == 1
 	})
 	chart.visit("/alerts/" + alerts.Data[0].AlertID)
