@@ -23,6 +23,9 @@ func (e *echo) follow(gap, released bool) {
 	}
 }
 
+// since counts the rows from the one that began the echo to the one before the present.
+func (e *echo) since() int { return echoRows - int(e.rows) }
+
 func (e *echo) code(c *coder) {
 	c.count(&e.label, uint32(Stuck))
 	c.count(&e.rows, echoRows)

@@ -42,6 +42,8 @@ const (
 	levelShare     = .6
 	levelDeviation = 2.0
 	noiseRatio     = 1.8
+
+	dwarfing = 5.0 // times as far out as all before it: a row that is an event of its own
 )
 
 // event follows one anomaly from its onset. It keeps what was usual before, not
@@ -65,7 +67,7 @@ type event struct {
 func (e *event) follow(s float64, ts int64) (open bool) {
 	switch {
 	case !e.open && s >= eventOpens:
-		*e = event{open: true, onset: ts, rows: 1}
+		e.begin(ts)
 		return true
 	case !e.open:
 		return false
@@ -80,6 +82,8 @@ func (e *event) follow(s float64, ts int64) (open bool) {
 	}
 	return e.open
 }
+
+func (e *event) begin(ts int64) { *e = event{open: true, onset: ts, rows: 1} }
 
 // compare fixes what was usual in the rows before the onset; floor keeps the
 // scale off zero.
@@ -135,6 +139,19 @@ func (e *event) shape(rows []float64) shape {
 		}
 	}
 	return s
+}
+
+// dwarfed reports whether the newest row lies so much farther out than the n rows
+// before it that it is news of its own. What begins with it is named by itself: an
+// absurd value that happens to follow a faint anomaly, or the end of a gap, would
+// otherwise be the next moment of that one, and bear its name.
+func (e *event) dwarfed(rows []float64, n int) bool {
+	newest := len(rows) - 1
+	if n < 1 {
+		return false
+	}
+	before := e.shape(rows[max(newest-n, 0):newest])
+	return abs(rows[newest]-e.median) > dwarfing*e.scale*max(before.most, -before.least, levelDeviation)
 }
 
 // judge names the event as it looks now; rows are those before its onset and its

@@ -174,11 +174,18 @@ func (m *Model) describe(r *row, v *Verdict) {
 	v.Seasonal = m.mix.slotHit
 	if m.event.follow(v.RawScore, r.ts) {
 		m.lookBack(r)
+		if v.RawScore >= eventOpens && m.event.dwarfed(m.past, int(m.event.rows)-1) {
+			m.event.begin(r.ts)
+			m.lookBack(r)
+		}
 		v.Label, v.SubLabel = m.event.judge(m.past)
 		v.Onset = m.event.onset
 	}
 	gap := m.rows >= silentRows && v.Gap > gapSteps*r.dt
 	m.echo.follow(gap, released)
+	if m.event.open && m.echo.rows > 0 && m.event.dwarfed(m.past, m.echo.since()) {
+		m.echo = echo{}
+	}
 	switch {
 	case gap:
 		v.Label, v.SubLabel, v.Onset = Missingness, NoSubLabel, m.last

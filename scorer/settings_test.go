@@ -16,9 +16,11 @@ import (
 	"github.com/edgepulse/edgepulse/stream"
 )
 
-// Without settings every bit of every verdict is what it was before there were any.
+// Without settings every bit of every verdict is what it was before there were any,
+// but for labels: a value that dwarfs its event, or follows a gap, has had a name
+// of its own since (twelve rows of these; nothing but their labels differs).
 func TestDefaultsLeaveEveryBit(t *testing.T) {
-	const want = "5858948afd7e9d006e9f09ba32c3234cac0597f2677c59d0ceddaafc408aeb2e"
+	const want = "d9b21dae42db5c22fe8cd360d609806eb6f4c1e8255274c3daf4efd1a0bbd41d"
 	h := sha256.New()
 	for seed := range uint64(12) {
 		for _, v := range run(NewModel(seed), synthetic(seed, 3000)) {
