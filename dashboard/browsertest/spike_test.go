@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -74,6 +75,7 @@ func TestSpike(t *testing.T) {
 		call(t, "GET", "/v1/alerts?label=spike&limit=1&metric_id="+metric, nil, &alerts)
 		return len(alerts.Data) == 1
 	})
+	chart.fasterThanPlans()
 	chart.visit("/alerts/" + alerts.Data[0].AlertID)
 	chart.wait("trace", `document.querySelector('pre.code')?.innerText.includes('95')`)
 	chart.wait("stages", `['received', 'stored', 'scored', 'decided'].every(s => document.querySelector('.clock')?.innerText.includes(s))`)
@@ -82,6 +84,9 @@ func TestSpike(t *testing.T) {
 		return fmt.Sprintf(`[...document.querySelectorAll('.outcome')].some(o => o.matches(%q) && o.parentElement.innerText.includes('a slow one'))`, outcomes)
 	}
 	chart.wait("delivery to come", slow(".planned, .retry"))
+	if !eval[bool](chart, `window.withoutPlans`) {
+		t.Error("the page knew its deliveries from the start: nothing was shown")
+	}
 	give(http.StatusOK)
 	given := time.Now()
 	chart.wait("delivery", slow(".delivered"))
@@ -91,6 +96,25 @@ func TestSpike(t *testing.T) {
 	chart.wait("its stage", `document.querySelector('.clock').innerText.includes('delivered')`)
 	t.Logf("the service's own clock: %q", chart.text(".clock"))
 	chart.picture("spike-alert-desktop-light")
+}
+
+// fasterThanPlans lets the next page of an alert open as if in the very moment of the
+// alert, before any delivery was planned: its first answer bears none.
+func (p *tab) fasterThanPlans() {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `{
+		const real = window.fetch
+		window.withoutPlans = false
+		window.fetch = async (what, how) => {
+			const answer = await real(what, how)
+			if (window.withoutPlans || !/\/v1\/alerts\/[0-9a-f-]+$/.test(String(what))) return answer
+			window.withoutPlans = true
+			const alert = await answer.json()
+			for (const event of [alert, ...alert.history ?? []]) delete event.deliveries
+			return new Response(JSON.stringify(alert), answer)
+		}
+	}`})
+	must(p.t, err)
 }
 
 // slowWebhook takes all alerts at once but that of the spike, which waits for give.
