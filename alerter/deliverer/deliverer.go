@@ -133,7 +133,7 @@ func (c *Config) defaults() {
 	}
 }
 
-// endpointTTL is how long a change of an endpoint may take to be seen.
+// endpointTTL is how long a change of an endpoint may take to be seen by an attempt.
 const endpointTTL = 5 * time.Second
 
 // endpointCache spares the database one query per event and attempt.
@@ -149,12 +149,15 @@ type cachedEndpoints struct {
 	at   time.Time
 }
 
-func (c *endpointCache) of(ctx context.Context, tenant schemas.ID) ([]Endpoint, error) {
+// of returns a tenant's endpoints as they were at since or later: who makes one and
+// then sends a value means that value's alert, too. Events that have waited are
+// older than the first look for one of them, so that a flood costs few queries.
+func (c *endpointCache) of(ctx context.Context, tenant schemas.ID, since time.Time) ([]Endpoint, error) {
 	now := c.clock.Now()
 	c.mu.Lock()
 	have, ok := c.byTenant[tenant]
 	c.mu.Unlock()
-	if ok && now.Sub(have.at) < endpointTTL {
+	if ok && now.Sub(have.at) < endpointTTL && !have.at.Before(since) {
 		return have.list, nil
 	}
 	list, err := c.source.Endpoints(ctx, tenant)
@@ -162,13 +165,15 @@ func (c *endpointCache) of(ctx context.Context, tenant schemas.ID) ([]Endpoint, 
 		return nil, err
 	}
 	c.mu.Lock()
-	c.byTenant[tenant] = cachedEndpoints{list, now}
+	if have := c.byTenant[tenant]; !have.at.After(now) { // who asked later may be answered earlier
+		c.byTenant[tenant] = cachedEndpoints{list, now}
+	}
 	c.mu.Unlock()
 	return list, nil
 }
 
 func (c *endpointCache) find(ctx context.Context, tenant, id schemas.ID) (Endpoint, bool, error) {
-	list, err := c.of(ctx, tenant)
+	list, err := c.of(ctx, tenant, time.Time{})
 	if err != nil {
 		return Endpoint{}, false, err
 	}

@@ -144,7 +144,7 @@ func (e *Engine) plan(ctx context.Context, root uint64, events []*schemas.AlertE
 			e.d.metrics.unreadable.Inc()
 			continue
 		}
-		endpoints, err := e.d.endpoints.of(ctx, tenant)
+		endpoints, err := e.d.endpoints.of(ctx, tenant, time.UnixMicro(event.ReceivedAt))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errSettings, err)
 		}

@@ -199,6 +199,38 @@ func TestOrderPerAlert(t *testing.T) {
 	}
 }
 
+// TestNewEndpointTakesTheNextEvent: the endpoints were read a moment ago, and one has
+// been made since, before a value was received: its alert goes there. Older events ask
+// nobody again.
+func TestNewEndpointTakesTheNextEvent(t *testing.T) {
+	r := newReceiver(t, answering(200))
+	b := newBench(t, endpointOf(r, 1))
+	b.start(r)
+	received := func(e *schemas.AlertEvent, after time.Duration) *schemas.AlertEvent {
+		e.ReceivedAt = b.clock.Now().Add(after).UnixMicro()
+		return e
+	}
+	b.offer(1, received(event(1, 0), 0))
+	r.next(t)
+	b.settings.add(endpointOf(r, 2))
+	reads := b.settings.reads()
+	b.offer(2, received(event(2, 0), -time.Second))
+	r.next(t)
+	if again := b.settings.reads(); again != reads {
+		t.Errorf("the endpoints were read %d times for an older event", again-reads)
+	}
+	b.offer(3, received(event(3, 0), time.Second))
+	got := map[string]bool{}
+	for range 2 {
+		got[r.next(t).header.Get("webhook-id")] = true
+	}
+	for n := range byte(2) {
+		if id := schemas.WebhookID(schemas.ID(event(3, 0).EventId), schemas.ID{9, n + 1}).String(); !got[id] {
+			t.Errorf("endpoint %d was not told of it: %v", n+1, got)
+		}
+	}
+}
+
 // TestCrashBetweenPostAndRecord: the journal refuses the attempt's record, as if
 // the process had died after the receiver took the event.
 func TestCrashBetweenPostAndRecord(t *testing.T) {

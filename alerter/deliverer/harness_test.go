@@ -173,11 +173,25 @@ type settings struct {
 	list     []Endpoint
 	disabled map[schemas.ID]string
 	broken   error
+	asked    int
+}
+
+func (s *settings) add(ep Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, ep)
+}
+
+func (s *settings) reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 func (s *settings) Endpoints(_ context.Context, tenant schemas.ID) ([]Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
 	if s.broken != nil {
 		return nil, s.broken
 	}

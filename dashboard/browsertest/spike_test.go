@@ -140,7 +140,9 @@ func slowWebhook(t *testing.T) (give func(status int)) {
 		select {
 		case answer <- status:
 		case <-time.After(30 * time.Second):
-			t.Fatal("nobody asked the webhook")
+			var log any
+			call(t, "GET", "/v1/webhooks/"+hook.ID+"/deliveries", nil, &log)
+			t.Fatalf("nobody asked the webhook: %v", log)
 		}
 		call(t, "DELETE", "/v1/webhooks/"+hook.ID, nil, nil)
 	}
