@@ -444,13 +444,23 @@ func TestRefusalsAreHeldBack(t *testing.T) {
 		}
 	}
 	// A body that was read is let go of before the answer is held back.
-	short := g.keys.add(schemas.NewID(), func(r *KeyRecord) { r.PointsPerSecond = 1 }, ScopeIngest)
+	owner := schemas.NewID()
+	short := g.keys.add(owner, func(r *KeyRecord) { r.PointsPerSecond = 1 }, ScopeIngest)
 	if w := g.do(http.MethodPost, "/v1/ingest", short, strings.NewReader(points("x", 5))); w.Code != http.StatusAccepted {
 		t.Fatal(w.Code, w.Body)
 	}
 	done := make(chan int)
 	go func() { done <- g.do(http.MethodPost, "/v1/ingest", short, strings.NewReader(points("x", 10))).Code }()
-	time.Sleep(pause / 2)
+	for held := 0; held == 0; {
+		select {
+		case code := <-done:
+			t.Fatalf("10 points where 5 are left: %d, never held back", code)
+		case <-time.After(time.Millisecond):
+		}
+		g.server.refusals.mu.Lock()
+		held = g.server.refusals.held[owner]
+		g.server.refusals.mu.Unlock()
+	}
 	g.server.budget.mu.Lock()
 	if g.server.budget.total != 0 {
 		t.Errorf("a refusal that is held back keeps %d bytes in work", g.server.budget.total)
