@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Collector tells how the pools of this process stand, by role.
+// Collector tells how the pools of this process stand, by role, and how far sealing is behind.
 func (s *Store) Collector() prometheus.Collector { return poolCollector{s} }
 
 type poolCollector struct{ s *Store }
@@ -20,11 +20,14 @@ var (
 	poolAcquires    = poolDesc("acquires_total", "Times a connection was taken from the pool.")
 	poolWaits       = poolDesc("acquire_waits_total", "Times none was free.")
 	poolWaited      = poolDesc("acquire_seconds_total", "Time spent waiting for a connection.")
+
+	unsealedSamples = prometheus.NewDesc("edgepulse_sealing_unsealed_samples",
+		"Samples by kind that no round of sealing has taken yet, counted each 15 seconds. What grows for long is not caught up with.", []string{"kind"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{poolConnections, poolMax, poolAcquires, poolWaits, poolWaited} {
+	for _, d := range []*prometheus.Desc{poolConnections, poolMax, poolAcquires, poolWaits, poolWaited, unsealedSamples} {
 		ch <- d
 	}
 }
@@ -52,5 +55,11 @@ func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(poolAcquires, float64(st.AcquireCount()))
 		counter(poolWaits, float64(st.EmptyAcquireCount()))
 		counter(poolWaited, st.AcquireDuration().Seconds())
+	}
+	if c.s.writer == nil {
+		return
+	}
+	for _, one := range c.s.sealers {
+		ch <- prometheus.MustNewConstMetric(unsealedSamples, prometheus.GaugeValue, float64(one.waiting.Load()), one.spec.Name)
 	}
 }

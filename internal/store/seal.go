@@ -62,14 +62,20 @@ const (
 	// own durations: who seals a million samples at a stretch takes the processors from
 	// what somebody waits for.
 	stepRest = 2
+	// countEvery is how often what waits is counted at most, and countShare how many
+	// times as long as it took: with much to count it is rare.
+	countEvery = 15 * time.Second
+	countShare = 100
 )
 
 // sealer is the state of one kind in this process: only about when to begin.
 type sealer struct {
 	spec    *stream.SeriesSpec
 	pending atomic.Int64
-	mu      sync.Mutex // held by the round at work
+	waiting atomic.Int64 // samples that were not sealed when they were last counted
+	mu      sync.Mutex   // held by the round at work
 	last    time.Time
+	count   time.Time      // when to count them again
 	weeks   map[int64]bool // partitions known to be there
 	buffer  []byte         // of COPY data
 }
@@ -104,6 +110,9 @@ func (s *Store) Compact(ctx context.Context, log stream.LogName) error {
 		return nil
 	}
 	defer one.mu.Unlock()
+	if err := s.countWaiting(ctx, one); err != nil {
+		return err
+	}
 	if one.pending.Load() < int64(s.cfg.Sealing.Samples) && time.Since(one.last) < s.cfg.Sealing.Every {
 		return nil
 	}
@@ -142,18 +151,40 @@ func (s *Store) Seal(ctx context.Context, log stream.LogName) (int, error) {
 
 // Unsealed is how many samples of each kind wait for a round of sealing, by the kind's name.
 func (s *Store) Unsealed(ctx context.Context) (map[string]int64, error) {
-	if s.writer == nil {
-		return nil, fmt.Errorf("count unsealed samples: %w", ErrNoRole)
-	}
 	out := map[string]int64{}
 	for _, one := range s.sealers {
-		var n int64
-		if err := s.writer.QueryRow(ctx, `SELECT coalesce(sum(n), 0) FROM `+one.spec.Name+`_recent`).Scan(&n); err != nil {
-			return nil, fmt.Errorf("count unsealed %s samples: %w", one.spec.Name, err)
+		n, err := s.unsealed(ctx, one)
+		if err != nil {
+			return nil, err
 		}
 		out[one.spec.Name] = n
 	}
 	return out, nil
+}
+
+func (s *Store) unsealed(ctx context.Context, one *sealer) (n int64, err error) {
+	if s.writer == nil {
+		return 0, fmt.Errorf("count unsealed samples: %w", ErrNoRole)
+	}
+	if err := s.writer.QueryRow(ctx, `SELECT coalesce(sum(n), 0) FROM `+one.spec.Name+`_recent`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count unsealed %s samples: %w", one.spec.Name, err)
+	}
+	return n, nil
+}
+
+// countWaiting keeps the count that is told to operators, when its time has come.
+func (s *Store) countWaiting(ctx context.Context, one *sealer) error {
+	begun := time.Now()
+	if begun.Before(one.count) {
+		return nil
+	}
+	n, err := s.unsealed(ctx, one)
+	if err != nil {
+		return err
+	}
+	one.waiting.Store(n)
+	one.count = begun.Add(max(countEvery, countShare*time.Since(begun)))
+	return nil
 }
 
 // due is a series with enough to seal.
@@ -193,6 +224,9 @@ func (s *Store) sealRound(ctx context.Context, one *sealer, least int, age time.
 		total += sealed
 		if !more {
 			list = list[n:]
+		}
+		if err := s.countWaiting(ctx, one); err != nil {
+			return total, err
 		}
 	}
 	return total, ctx.Err()

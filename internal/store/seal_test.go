@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edgepulse/edgepulse/internal/store"
 	"github.com/edgepulse/edgepulse/internal/store/storetest"
@@ -359,6 +360,10 @@ func TestCompactWaitsUntilItIsDue(t *testing.T) {
 			t.Fatalf("after %d points: %v unsealed, want %d, %v", s.to, n, s.recent, err)
 		}
 	}
+	// Operators are told what was counted before the first round, and not asked for each.
+	if n := unsealedGauge(t, db.Store)["datapoint"]; n != 40 {
+		t.Errorf("the gauge says %v, want 40", n)
+	}
 	if err := db.Compact(t.Context(), stream.Alerts); err != nil {
 		t.Fatal(err)
 	}
@@ -366,6 +371,27 @@ func TestCompactWaitsUntilItIsDue(t *testing.T) {
 	if _, err := db.Seal(t.Context(), stream.Points); !errors.Is(err, store.ErrNoRole) {
 		t.Fatalf("without the writer's role: %v", err)
 	}
+}
+
+// unsealedGauge is what operators are told of samples that wait, by kind.
+func unsealedGauge(t *testing.T, s *store.Store) map[string]float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(s.Collector())
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "edgepulse_sealing_unsealed_samples" {
+			continue
+		}
+		for _, m := range f.Metric {
+			out[m.Label[0].GetValue()] = m.Gauge.GetValue()
+		}
+	}
+	return out
 }
 
 // A round that is behind rests less: what comes in while it works would else never be

@@ -35,6 +35,7 @@ var about = []struct{ prefix, title, text string }{
 	{"stage", "stage", "Which stages a process runs."},
 	{"nats", "nats", "This process's connection to the broker."},
 	{"postgres", "postgres", "This process's connections to the database."},
+	{"sealing", "sealing", "The projector merges small rows into lasting chunks."},
 	{"live", "live", "The live stream of the dashboard."},
 	{"dashboard", "dashboard", "The dashboard."},
 	{"edge", "edge", "The edge's configuration."},
