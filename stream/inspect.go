@@ -72,6 +72,19 @@ func (b *Broker) StatusOf(ctx context.Context, log LogName, partition int) (LogS
 	return b.Look(ctx, LogStatus{Log: log, Partition: partition})
 }
 
+// Fill is the share of a log's bound that is taken; 0 of one without a bound.
+func (b *Broker) Fill(ctx context.Context, log LogName, partition int) (float64, error) {
+	s, err := b.js.Stream(ctx, StreamName(log, partition))
+	if err != nil {
+		return 0, fmt.Errorf("look up %s: %w", StreamName(log, partition), err)
+	}
+	info := s.CachedInfo()
+	if info.Config.MaxBytes <= 0 {
+		return 0, nil
+	}
+	return float64(info.State.Bytes) / float64(info.Config.MaxBytes), nil
+}
+
 // StoredAt is when the broker stored a message of a log of truth; ErrNoRoot when
 // it is not there any more.
 func (b *Broker) StoredAt(ctx context.Context, log LogName, partition int, seq uint64) (time.Time, error) {

@@ -45,7 +45,7 @@ func (m *SnapshotMeter) Take(ctx context.Context, root uint64) (SnapshotCost, er
 	}
 	before := m.store.baseBytes + m.store.deltaBytes
 	start := time.Now()
-	err := m.store.write(ctx, c, 1)
+	err := m.store.write(ctx, c, 1, 0)
 	cost.Write = time.Since(start)
 	cost.Stored = m.store.baseBytes + m.store.deltaBytes - before
 	return cost, err

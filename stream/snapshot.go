@@ -234,8 +234,18 @@ func (st *snapshotStore) forget() {
 // ErrNotDeterministic reports two different states at one root.
 var ErrNotDeterministic = errors.New("two snapshots of one root differ: the fold is not deterministic")
 
-// write stores a finished capture and merges when the deltas outweigh the base.
-func (st *snapshotStore) write(ctx context.Context, c *capture, foldVersion uint32) error {
+// Fill of a log from which on its readers' snapshots are no longer a matter of cost
+// alone: the log reaches back to the oldest base, so bases follow each other as
+// closely as they can, and at last only one is kept, once it has been read back. A
+// full log stands still, and with it the very stage whose next snapshot would free it.
+const (
+	fillPressed = .6
+	fillAlone   = .8
+)
+
+// write stores a finished capture and merges when the deltas outweigh the base, or
+// when the logs that the oldest base holds back are filled too far.
+func (st *snapshotStore) write(ctx context.Context, c *capture, foldVersion uint32, fill float64) error {
 	sortRecords(c.records)
 	hashed := 0
 	for _, r := range c.records {
@@ -266,12 +276,12 @@ func (st *snapshotStore) write(ctx context.Context, c *capture, foldVersion uint
 	st.last = c.root
 	if s.kind == kindBase {
 		st.baseBytes, st.deltaBytes, st.deltas = len(b), 0, 0
-		return st.prune(ctx, c.root)
+		return st.prune(ctx, c.root, fill)
 	}
 	st.deltaBytes += len(b)
 	st.deltas++
-	if st.deltas >= 32 || st.deltaBytes > 2*st.baseBytes+(1<<20) {
-		return st.merge(ctx)
+	if st.deltas >= 32 || st.deltaBytes > 2*st.baseBytes+(1<<20) || fill > fillPressed {
+		return st.merge(ctx, fill)
 	}
 	return nil
 }
@@ -302,7 +312,7 @@ func (st *snapshotStore) create(ctx context.Context, s *snapshot, b []byte) erro
 }
 
 // merge writes a base equal to the newest state and prunes what it replaces.
-func (st *snapshotStore) merge(ctx context.Context) error {
+func (st *snapshotStore) merge(ctx context.Context, fill float64) error {
 	names, err := st.list(ctx)
 	if err != nil {
 		return err
@@ -318,11 +328,12 @@ func (st *snapshotStore) merge(ctx context.Context) error {
 		return err
 	}
 	st.baseBytes, st.deltaBytes, st.deltas = len(b), 0, 0
-	return st.prune(ctx, base.root)
+	return st.prune(ctx, base.root, fill)
 }
 
 // prune keeps the base at root, the base before it with its deltas, and all newer.
-func (st *snapshotStore) prune(ctx context.Context, root uint64) error {
+// Where the log can't wait for the next base it keeps no other than that at root.
+func (st *snapshotStore) prune(ctx context.Context, root uint64, fill float64) error {
 	names, err := st.list(ctx)
 	if err != nil {
 		return err
@@ -332,6 +343,16 @@ func (st *snapshotStore) prune(ctx context.Context, root uint64) error {
 		if n.kind == kindBase && n.root < root {
 			keepFrom = n.root
 		}
+	}
+	if fill > fillAlone {
+		b, err := st.blobs.Get(ctx, st.name(root, kindBase))
+		if err != nil {
+			return fmt.Errorf("read base %d back: %w", root, err)
+		}
+		if _, err := decodeSnapshot(b); err != nil {
+			return fmt.Errorf("read base %d back: %w", root, err)
+		}
+		keepFrom = root
 	}
 	for _, n := range names {
 		if n.root < keepFrom {

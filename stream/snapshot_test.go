@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/edgepulse/edgepulse/schemas"
@@ -39,7 +40,7 @@ func TestSnapshotsThroughManyMerges(t *testing.T) {
 		s.beginCapture(last)
 		for !s.stepCapture(100) {
 		}
-		if err := st.write(ctx, s.endCapture(), 1); err != nil {
+		if err := st.write(ctx, s.endCapture(), 1, 0); err != nil {
 			t.Fatalf("snapshot at root %d: %v", last, err)
 		}
 		if rng.IntN(10) == 0 { // a restart: the chain goes on from what is stored
@@ -86,7 +87,7 @@ func TestDamagedSnapshotIsPassedOver(t *testing.T) {
 		table.Touch(schemas.ID{0: byte(root)}).n = root
 		s.beginCapture(root)
 		s.stepCapture(1 << 20)
-		if err := st.write(ctx, s.endCapture(), 1); err != nil {
+		if err := st.write(ctx, s.endCapture(), 1, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,4 +109,59 @@ func TestDamagedSnapshotIsPassedOver(t *testing.T) {
 	if err != nil || root != 2 || got.Len() != 2 {
 		t.Fatalf("restored root %d with %d records: %v", root, got.Len(), err)
 	}
+}
+
+// TestBasesFollowWhereTheLogIsFull: what a stage can fall back to moves with the fill of
+// its log: two bases far apart, two close together, at last one alone.
+func TestBasesFollowWhereTheLogIsFull(t *testing.T) {
+	ctx := context.Background()
+	blobs := dirBlobs{t.TempDir()}
+	s := NewState()
+	table := NewTable(s, "t", func() *counter { return &counter{} })
+	st := newSnapshotStore(blobs, "stage", 0, "")
+	root := uint64(0)
+	write := func(fill float64) {
+		t.Helper()
+		root++
+		table.Touch(schemas.ID{0: byte(root)}).n = root
+		s.beginCapture(root)
+		s.stepCapture(1 << 20)
+		if err := st.write(ctx, s.endCapture(), 1, fill); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, bases ...uint64) {
+		t.Helper()
+		names, err := st.list(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, n := range names {
+			if n.kind == kindBase {
+				got = append(got, n.root)
+			}
+		}
+		if !slices.Equal(got, bases) {
+			t.Fatalf("%s: bases at %v, want %v", what, got, bases)
+		}
+		fresh := NewState()
+		again := NewTable(fresh, "t", func() *counter { return &counter{} })
+		if at, _, err := newSnapshotStore(blobs, "stage", 0, "").restore(ctx, fresh, root); err != nil || at != root || again.Len() != int(root) {
+			t.Fatalf("%s: restored root %d with %d records: %v", what, at, again.Len(), err)
+		}
+	}
+	for range 5 {
+		write(.5)
+	}
+	want("with room", 1)
+	write(.7)
+	want("pressed", 1, 6)
+	write(.7)
+	want("pressed again", 6, 7)
+	write(.9)
+	want("nearly full", 8)
+	write(.5)
+	write(.5)
+	want("with room again", 8)
 }

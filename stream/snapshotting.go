@@ -33,7 +33,7 @@ func (p *partitionRun) stepSnapshot(ctx context.Context, idle bool, done chan<- 
 			version := p.version
 			go func() {
 				start := time.Now()
-				err := p.snapshots.write(ctx, c, version)
+				err := p.snapshots.write(ctx, c, version, p.fill(ctx))
 				p.writeSpent.Store(int64(time.Since(start)))
 				done <- err
 			}()
@@ -59,6 +59,18 @@ func (p *partitionRun) stepSnapshot(ctx context.Context, idle bool, done chan<- 
 		return time.Nanosecond
 	}
 	return 0
+}
+
+// fill is that of the logs that the snapshots of this stage hold back, of the fuller
+// one; 0 when nobody can tell.
+func (p *partitionRun) fill(ctx context.Context) float64 {
+	most := 0.0
+	for _, log := range []LogName{Ingest, p.stage.From} {
+		if share, err := p.broker.Fill(ctx, log, p.partition); err == nil {
+			most = max(most, share)
+		}
+	}
+	return most
 }
 
 // snapshotDone paces the next snapshot so that those of all partitions, captured

@@ -145,11 +145,11 @@ func (w *writer) extend(ctx context.Context, c *schemas.Commit) error {
 			w.last.to = c.To
 			return nil
 		}
-		if errors.Is(err, ErrLogFull) {
+		if errors.Is(err, ErrLogFull) && attempt%250 == 0 { // at once, and each five seconds or so
 			w.b.log.Error("log is full, waiting for space", "log", StreamName(w.log, w.partition),
 				"mend", "raise EDGEPULSE_LOG_MAX_BYTES, or find the reader that does not advance with `edgepulse status`")
 		}
-		if attempt%50 == 49 {
+		if attempt%50 == 49 && !errors.Is(err, ErrLogFull) {
 			w.b.log.Warn("commit is not taken, trying on", "log", StreamName(w.log, w.partition), "attempts", attempt+1, "error", err)
 		}
 		verdict, err := w.settle(ctx, mine, err)

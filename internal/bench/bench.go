@@ -45,6 +45,8 @@ type Scenario struct {
 	Partitions int `json:"partitions"`
 	// StorageNice is the niceness of PostgreSQL, projector and archiver, as with up.
 	StorageNice int `json:"storage_nice"`
+	// LogBytes is the room of all logs together, EDGEPULSE_LOG_MAX_BYTES; 0 = 16 GiB.
+	LogBytes int64 `json:"log_bytes"`
 	// Profiles is a folder for a CPU profile of every process, taken in the middle
 	// third of the time; empty = none. Taking them costs a few per cent.
 	Profiles string `json:"profiles,omitempty"`

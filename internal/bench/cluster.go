@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -79,7 +80,7 @@ func startCluster(ctx context.Context, binary, dir string, s Scenario) (c *clust
 	if c.key, _, err = c.store.CreateKey(ctx, tenant.ID, []string{"ingest", "backfill", "read", "admin"}, store.KeyOptions{}); err != nil {
 		return c, err
 	}
-	c.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://b:b@127.0.0.1:%d", natsPort), Partitions: s.Partitions, Replicas: 1, MaxBytes: 16 << 30, Timeout: 10 * time.Second}
+	c.cfg.NATS = stream.BrokerConfig{URL: fmt.Sprintf("nats://b:b@127.0.0.1:%d", natsPort), Partitions: s.Partitions, Replicas: 1, MaxBytes: cmp.Or(s.LogBytes, 16<<30), Timeout: 10 * time.Second}
 	env := append(os.Environ(), "EDGEPULSE_NATS_URL="+c.cfg.NATS.URL, fmt.Sprint("EDGEPULSE_PARTITIONS=", s.Partitions),
 		fmt.Sprint("EDGEPULSE_STORAGE_NICE=", s.StorageNice),
 		fmt.Sprint("EDGEPULSE_LOG_MAX_BYTES=", c.cfg.NATS.MaxBytes),

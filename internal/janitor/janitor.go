@@ -47,6 +47,7 @@ type Logs interface {
 	Rebuilding(ctx context.Context, partition int) (bool, error)
 	Announced(ctx context.Context, partition int) (stream.Cuts, error)
 	Announce(ctx context.Context, partition int, cuts stream.Cuts) error
+	Fill(ctx context.Context, log stream.LogName, partition int) (float64, error)
 	Cuttable(ctx context.Context, log stream.LogName, partition int, floor uint64, keep stream.Keep) (stream.Cut, error)
 	Truncate(ctx context.Context, log stream.LogName, partition int, c stream.Cut) error
 }
@@ -92,14 +93,18 @@ func (j *Janitor) Run(ctx context.Context) error {
 	if j.cfg.Every == 0 {
 		return nil
 	}
-	timer := time.NewTicker(j.cfg.Every)
-	defer timer.Stop()
-	for {
+	ticker := time.NewTicker(max(j.cfg.Every/hurry, time.Millisecond))
+	defer ticker.Stop()
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-timer.C:
+		case <-ticker.C:
 		}
+		if time.Since(last) < j.cfg.Every && !j.pressed(ctx) {
+			continue
+		}
+		last = time.Now()
 		for _, p := range j.partitions {
 			if err := j.Round(ctx, p); err != nil && ctx.Err() == nil {
 				j.metrics.failures.Inc()
@@ -108,6 +113,23 @@ func (j *Janitor) Run(ctx context.Context) error {
 		}
 		j.metrics.last.SetToCurrentTime()
 	}
+}
+
+// hurry is how much more often a round begins while a log fills faster than it is cut:
+// a cut comes a round after its announcement.
+const hurry = 12
+
+// pressed says that a log can't wait for the next round in its turn.
+func (j *Janitor) pressed(ctx context.Context) bool {
+	limit := j.cfg.Room + (1-j.cfg.Room)/5
+	for _, p := range j.partitions {
+		for _, spec := range stream.Topology {
+			if fill, err := j.logs.Fill(ctx, spec.Name, p); err == nil && fill > limit {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // say warns once about a thing, until it changes.

@@ -201,6 +201,40 @@ func TestAgeAndRoom(t *testing.T) {
 	}
 }
 
+// TestAFullLogIsNotWaitedFor: two rounds come long before the second one's turn where a
+// log is far beyond its room, and not before it where it is not.
+func TestAFullLogIsNotWaitedFor(t *testing.T) {
+	const every = 12 * time.Second
+	done := uint64(24)
+	h := newHouse(t, Config{Every: every, Keep: 24 * time.Hour, Room: .05}, reader("normaliser", &done))
+	if h.pressed(h.ctx) {
+		t.Fatal("pressed by 20 short messages")
+	}
+	group := make([]byte, 6<<20)
+	for range 5 {
+		if _, err := h.b.Append(h.ctx, stream.Ingest, 0, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !h.pressed(h.ctx) {
+		t.Fatal("not pressed by 30 MiB of 102")
+	}
+	ctx, stop := context.WithCancel(h.ctx)
+	ended := make(chan error, 1)
+	begun := time.Now()
+	go func() { ended <- h.Run(ctx) }()
+	for first := uint64(1); first == 1; first, _ = h.first() {
+		if time.Since(begun) > 2*every-every/hurry {
+			t.Fatal("nothing was cut before two rounds in their turn")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // A costly reader is asked about what all others are done with, and not at all when
 // nothing would go.
 func TestCostlyReaders(t *testing.T) {
