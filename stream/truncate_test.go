@@ -352,3 +352,42 @@ func TestRootAt(t *testing.T) {
 		}
 	}
 }
+
+// TestSnapshotsFollowAFullLog: what every stage would fall back to is its newest
+// snapshot, once INGEST is nearly full: else nothing could be cut, and with a full log
+// nothing would ever be snapshotted again.
+func TestSnapshotsFollowAFullLog(t *testing.T) {
+	c := newTruncatedChain(t, false)
+	c.waitSnapshotsOf()
+	c.append(5) // behind the bases
+	c.waitFeatures()
+	c.waitSnapshotsOf()
+	retained := func(to LogName) uint64 {
+		t.Helper()
+		root, err := c.b.RetainedSnapshot(c.ctx, c.blobs, to, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return root
+	}
+	for _, to := range []LogName{Points, Features} {
+		if root := retained(to); root >= c.last {
+			t.Fatalf("%s: root %d of %d is retained with room to spare", to, root, c.last)
+		}
+	}
+	s, err := c.b.js.Stream(c.ctx, StreamName(Ingest, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.MaxBytes = int64(float64(s.CachedInfo().State.Bytes) / .85)
+	if _, err := c.b.js.UpdateStream(c.ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if fill, err := c.b.Fill(c.ctx, Ingest, 0); err != nil || fill < .84 || fill > .86 {
+		t.Fatalf("INGEST is filled to %g, expected .85: %v", fill, err)
+	}
+	c.append(1)
+	c.waitFeatures()
+	waitUntil(t, c.ctx, func() bool { return retained(Points) == c.last && retained(Features) == c.last })
+}
