@@ -155,19 +155,7 @@ func (m *Machine) saveSecrets() error {
 	if err != nil {
 		return fmt.Errorf("encode secrets: %w", err)
 	}
-	return writeFile(m.secretsFile(), append(b, '\n'))
-}
-
-// writeFile replaces a file as a whole, readable by its owner only.
-func writeFile(path string, b []byte) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	return nil
+	return embedded.WriteFile(m.secretsFile(), append(b, '\n'))
 }
 
 func randomHex(n int) string {
@@ -215,7 +203,7 @@ func (m *Machine) WriteEnv(cfg *Config, url string) (string, error) {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], shellQuote(kv[1]))
 	}
 	path := filepath.Join(m.Dir, "dev.env")
-	return path, writeFile(path, []byte(b.String()))
+	return path, embedded.WriteFile(path, []byte(b.String()))
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/edgepulse/edgepulse/internal/embedded"
 )
 
 const (
@@ -155,11 +157,7 @@ func (i *Inbox) rewrite() error {
 		}
 		out.Write(append(b, '\n'))
 	}
-	tmp := i.path + ".new"
-	if err := os.WriteFile(tmp, out.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("write inbox: %w", err)
-	}
-	if err := os.Rename(tmp, i.path); err != nil {
+	if err := embedded.WriteFile(i.path, out.Bytes()); err != nil {
 		return fmt.Errorf("write inbox: %w", err)
 	}
 	f, err := os.OpenFile(i.path, os.O_APPEND|os.O_WRONLY, 0o600)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/edgepulse/edgepulse/internal/embedded"
 )
 
 // state is what a later run must know. It holds the inbox's secret: readable by
@@ -44,11 +46,7 @@ func (s state) save(path string) error {
 	if err != nil {
 		return fmt.Errorf("encode state of the demo: %w", err)
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("write state of the demo: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := embedded.WriteFile(path, append(b, '\n')); err != nil {
 		return fmt.Errorf("write state of the demo: %w", err)
 	}
 	return nil

@@ -104,7 +104,7 @@ func (p *Postgres) loadPassword() (string, error) {
 		return "", errors.Join(err, fmt.Errorf("%s is missing, but the data folder has a password already: restore the file or hand the password in", path))
 	}
 	password := rand.Text()
-	if err := os.WriteFile(path, []byte(password+"\n"), 0o600); err != nil {
+	if err := WriteFile(path, []byte(password+"\n")); err != nil {
 		return "", fmt.Errorf("keep password: %w", err)
 	}
 	return password, nil

@@ -67,15 +67,7 @@ func (p *Postgres) awaitReady(ctx context.Context) error {
 // parent is gone: the folder lock is ours, so no live parent owns it.
 func (p *Postgres) stopOrphan(ctx context.Context) error {
 	f, ok := readPIDFile(p.dataDir())
-	if !ok || !processAlive(f.pid) {
-		return nil // PostgreSQL itself deals with the file of a dead process
-	}
-	if !isServerOf(f.pid, p.dataDir()) {
-		// The number was given to another process since (usual in containers);
-		// PostgreSQL would refuse to start because of it.
-		if err := os.Remove(filepath.Join(p.dataDir(), "postmaster.pid")); err != nil {
-			return fmt.Errorf("remove stale postmaster.pid: %w", err)
-		}
+	if !ok || !processAlive(f.pid) || !isServerOf(f.pid, p.dataDir()) {
 		return nil
 	}
 	p.opts.Logger.Warn("stopping a PostgreSQL that outlived its parent", "pid", f.pid)
@@ -90,9 +82,43 @@ func (p *Postgres) stopOrphan(ctx context.Context) error {
 	return fmt.Errorf("orphaned server %d does not stop", f.pid)
 }
 
+// removeStaleLocks removes the lock files of a server that is gone when their number is
+// that of another process now, as is usual in containers, or of a dead one whose parent
+// has not asked for it yet: PostgreSQL would refuse to start because of them. The folder
+// lock is ours and no server of the folder lives.
+func (p *Postgres) removeStaleLocks() error {
+	locks, err := filepath.Glob(filepath.Join(p.socketDir, ".s.PGSQL.*.lock"))
+	if err != nil {
+		return fmt.Errorf("list locks of sockets: %w", err)
+	}
+	for _, path := range append(locks, filepath.Join(p.dataDir(), "postmaster.pid")) {
+		pid, ok := lockPID(path)
+		if !ok || !processAlive(pid) || isServerOf(pid, p.dataDir()) {
+			continue // PostgreSQL itself deals with the file of a dead process
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove stale lock file: %w", err)
+		}
+	}
+	return nil
+}
+
+// lockPID is the process that a lock file names.
+func lockPID(path string) (int, bool) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	return pid, err == nil && pid > 0
+}
+
+// awaitGone waits until a server of this folder lives no more; a dead one may still be
+// listed until its parent asks for it.
 func (p *Postgres) awaitGone(ctx context.Context, pid int, limit time.Duration) bool {
 	deadline := time.After(limit)
-	for processAlive(pid) {
+	for processAlive(pid) && isServerOf(pid, p.dataDir()) {
 		select {
 		case <-ctx.Done():
 			return false

@@ -111,6 +111,9 @@ func (p *Postgres) bringUp(ctx context.Context) error {
 	if p.socketDir, err = p.makeSocketDir(); err != nil {
 		return err
 	}
+	if err := p.removeStaleLocks(); err != nil {
+		return err
+	}
 	return p.launchUntilReady(ctx)
 }
 

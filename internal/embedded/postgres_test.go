@@ -188,10 +188,19 @@ func TestPostgresIgnoresAForeignPID(t *testing.T) {
 	if err := p.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	// The file of a crashed server whose process id is now somebody else's: ours.
-	stale := fmt.Sprintf("%d\n%s\n0\n5432\n\n\n\n", os.Getpid(), p.dataDir())
-	if err := p.owner.writeFile(filepath.Join(p.dataDir(), "postmaster.pid"), []byte(stale)); err != nil {
+	// The files of a crashed server whose process id is now that of another process of
+	// the same user.
+	other := exec.Command("sleep", "60")
+	other.SysProcAttr = toolAttr(p.owner)
+	if err := other.Start(); err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Process.Kill(); _ = other.Wait() })
+	for _, path := range []string{filepath.Join(p.dataDir(), "postmaster.pid"), filepath.Join(p.socketDir, fmt.Sprintf(".s.PGSQL.%d.lock", p.port()))} {
+		stale := fmt.Sprintf("%d\n%s\n0\n%d\n%s\n\n\n\n", other.Process.Pid, p.dataDir(), p.port(), p.socketDir)
+		if err := p.owner.writeFile(path, []byte(stale)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	startPG(t, PostgresOptions{Dir: dir})
 }
