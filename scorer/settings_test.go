@@ -18,7 +18,7 @@ import (
 
 // Without settings every bit of every verdict is what it was before there were any,
 // but for labels: a value that dwarfs its event, or follows a gap, has had a name
-// of its own since (twelve rows of these; nothing but their labels differs).
+// of its own since (eleven rows of these; nothing but their labels differs).
 func TestDefaultsLeaveEveryBit(t *testing.T) {
 	const want = "d9b21dae42db5c22fe8cd360d609806eb6f4c1e8255274c3daf4efd1a0bbd41d"
 	h := sha256.New()
