@@ -22,7 +22,7 @@ type benchCmd struct {
 	Compare    string        `help:"Also print ratios to an earlier run, as --json wrote it." type:"existingfile" placeholder:"FILE"`
 	Partitions int           `help:"Partitions of the deployment; 0 = what up takes on this machine." default:"0"`
 	Nice       int           `help:"Niceness of what stores: PostgreSQL, projector, archiver." name:"storage-nice" default:"5" env:"EDGEPULSE_STORAGE_NICE" placeholder:"N"`
-	LogBytes   int64         `help:"Room of all logs together, bytes; 0 = 16 GiB. What a full log does to the load." placeholder:"N"`
+	LogBytes   int64         `help:"Bytes of all logs together, as EDGEPULSE_LOG_MAX_BYTES; 0 = 16 GiB. With few, logs fill while the load goes on." placeholder:"N"`
 	Profiles   string        `help:"Folder for a CPU profile of every process, taken in the middle third; it costs a few per cent." type:"path" placeholder:"DIR"`
 	State      int           `help:"Measure the state of so many metrics instead: stored, resident, to snapshot, to restore." placeholder:"METRICS"`
 	Step       time.Duration `help:"With --state: distance of a metric's points." default:"3m"`
